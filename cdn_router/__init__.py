@@ -1,0 +1,1 @@
+"""Measurements, scoring and content steering."""

@@ -1,0 +1,1 @@
+"""Words and plumbing that at least two components use; imports no component."""

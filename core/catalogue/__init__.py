@@ -1,0 +1,1 @@
+"""Tracks, rights and generations."""

@@ -1,0 +1,1 @@
+"""Short-lived state behind one protocol."""

@@ -1,0 +1,1 @@
+"""Masters in; published tracks out."""

@@ -1,0 +1,1 @@
+"""Content keys: hierarchy, licences, key requests."""

@@ -1,0 +1,1 @@
+"""Segments, manifests and playback sessions over HTTP."""

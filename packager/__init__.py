@@ -1,0 +1,1 @@
+"""Renditions in; encrypted CMAF and manifests out."""

@@ -1,0 +1,1 @@
+"""What players read, rendered from a presentation: pure functions."""
