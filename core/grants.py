@@ -1,0 +1,272 @@
+"""What a caller may fetch, until when: URL tokens, playback tokens and user tokens.
+
+Pure: time is an argument and secrets are too. A *URL token* is the first path segment of a
+player's media URLs; it opens one track and is short, because it stands in every URL. A
+*playback token* is a JWT for the key server and for heartbeats, bound to device, session and
+track. A *user token* is the operator's own JWT.
+
+Every failure is a `SignatureError` (media) or `UnauthorizedError` (API) in the same words,
+whatever was wrong, but for expiry, which clients must be able to tell apart.
+"""
+
+import hashlib
+import hmac
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import SignatureError, UnauthorizedError
+from core.model import Tier
+
+URL_TTL_S = 15 * 60
+"""Life of a URL token: a long track plus a pause; heartbeats renew it."""
+PLAYBACK_TTL_S = 180
+"""Longest life of a playback token."""
+CLOCK_SKEW_S = 30
+"""How far ahead another server's clock may be; it never extends a life."""
+MAX_TOKEN_LENGTH = 2048
+"""Characters of a token before it is not even looked at."""
+
+_MAC_SIZE = 16  # 128 bits: forging takes 2^127 tries at a server that counts them
+_FIELD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+
+
+class TokenExpiredError(SignatureError):
+    """The token was ours and is too old."""
+
+    slug = "token-expired"
+
+
+@dataclass(frozen=True, slots=True)
+class UrlGrant:
+    """One track, up to one tier, for one session."""
+
+    track_id: str
+    tier: Tier
+    region: str
+    session_id: str
+    expires_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class UrlSigner:
+    """Signs and opens URL tokens; two secrets may be active while one is rotated out.
+
+    Attributes:
+        secrets: By key id; kept out of `repr`.
+        active: The key id that signs.
+    """
+
+    secrets: Mapping[str, bytes] = field(repr=False)
+    active: str
+
+    def __post_init__(self) -> None:
+        assert self.active in self.secrets
+
+    def sign(self, grant: UrlGrant) -> str:
+        """A token of URL-safe characters; the same grant gives the same token."""
+        fields = (
+            self.active, str(grant.expires_s), grant.track_id, grant.tier.value,
+            grant.region, grant.session_id,
+        )  # fmt: skip
+        assert all(_FIELD.fullmatch(f) for f in fields), "a field would not survive the token"
+        payload = "~".join(fields).encode()
+        return f"{_b64(payload)}.{_b64(self._mac(self.secrets[self.active], payload))}"
+
+    def open(self, token: str, *, now_s: float) -> UrlGrant:
+        """The grant in *token*.
+
+        Raises:
+            TokenExpiredError: It was ours, but its time is over.
+            SignatureError: Anything else.
+        """
+        try:
+            encoded, mac = token[:MAX_TOKEN_LENGTH].split(".")
+            payload = _unb64(encoded)
+            kid, expires, track_id, tier, region, session_id = payload.decode("ascii").split("~")
+            given = _unb64(mac)
+        except ValueError:
+            raise _not_ours() from None
+        # an unknown key id costs the same as a wrong signature
+        expected = self._mac(self.secrets.get(kid, b"\0" * 32), payload)
+        if not hmac.compare_digest(given, expected) or kid not in self.secrets:
+            raise _not_ours()
+        grant = UrlGrant(track_id, Tier(tier), region, session_id, int(expires))
+        if now_s >= grant.expires_s:
+            raise TokenExpiredError(
+                "this URL has expired", hint="ask for a new one: heartbeats renew it"
+            )
+        return grant
+
+    @staticmethod
+    def _mac(secret: bytes, payload: bytes) -> bytes:
+        return hmac.digest(secret, b"tonearm-url/1\0" + payload, hashlib.sha256)[:_MAC_SIZE]
+
+
+@dataclass(frozen=True, slots=True)
+class PlaybackGrant:
+    """Who plays what, where: what the key server decides by."""
+
+    subject: str
+    device_id: str
+    session_id: str
+    track_id: str
+    tier: Tier
+    issued_s: int
+    expires_s: int
+
+
+def sign_playback(grant: PlaybackGrant, secret: bytes) -> str:
+    """A JWT (HS256) that says *grant*."""
+    assert 0 < grant.expires_s - grant.issued_s <= PLAYBACK_TTL_S
+    return _encode(
+        {
+            "aud": "playback", "sub": grant.subject, "did": grant.device_id,
+            "sid": grant.session_id, "trk": grant.track_id, "tier": grant.tier.value,
+            "iat": grant.issued_s, "exp": grant.expires_s,
+        },
+        secret,
+    )  # fmt: skip
+
+
+def open_playback(token: str, secret: bytes, *, now_s: float) -> PlaybackGrant:
+    """The grant in *token*.
+
+    Raises:
+        UnauthorizedError: It is not a playback token of ours, or its time is over.
+    """
+    claims = _decode(token, secret, audience="playback")
+    issued_s, expires_s = _lifetime(claims, now_s=now_s, longest_s=PLAYBACK_TTL_S)
+    texts = [claims.get(name) for name in ("sub", "did", "sid", "trk", "tier")]
+    if not all(isinstance(t, str) and t for t in texts) or texts[-1] not in list(Tier):
+        raise _unauthorized()
+    subject, device_id, session_id, track_id, tier = (str(t) for t in texts)
+    return PlaybackGrant(subject, device_id, session_id, track_id, Tier(tier), issued_s, expires_s)
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """What the operator's identity system says of a listener."""
+
+    subject: str
+    tier: Tier
+    region: str
+    device_limit: int = 5
+
+
+USER_TTL_S = 24 * 3600
+"""Longest life of a user token that we accept."""
+
+
+def sign_user(user: User, secret: bytes, *, now_s: int, ttl_s: int) -> str:
+    """A user JWT for development; a real service has its own issuer."""
+    return _encode(
+        {
+            "aud": "tonearm", "sub": user.subject, "tier": user.tier.value,
+            "region": user.region, "devices": user.device_limit,
+            "iat": now_s, "exp": now_s + ttl_s,
+        },
+        secret,
+    )  # fmt: skip
+
+
+def open_user(token: str, secret: bytes, *, now_s: float) -> User:
+    """The user in *token*.
+
+    Raises:
+        UnauthorizedError: It is not a user token of the operator, or its time is over.
+    """
+    claims = _decode(token, secret, audience="tonearm")
+    _lifetime(claims, now_s=now_s, longest_s=USER_TTL_S)
+    subject, tier, region = claims.get("sub"), claims.get("tier"), claims.get("region", "ww")
+    devices = claims.get("devices", 5)
+    if (
+        not isinstance(subject, str)
+        or not 0 < len(subject) <= 128
+        or tier not in list(Tier)
+        or not isinstance(region, str)
+        or not re.fullmatch(r"[a-z0-9-]{1,16}", region)
+        or type(devices) is not int
+        or not 0 < devices <= 100
+    ):
+        raise _unauthorized()
+    return User(subject, Tier(tier), region, devices)
+
+
+OPERATOR_TTL_S = 300
+"""Longest life of a token with which the packager asks the key server for keys."""
+
+
+def sign_operator(secret: bytes, *, now_s: int) -> str:
+    """A short-lived JWT for a machine of the operator that may read content keys."""
+    return _encode({"aud": "keys", "iat": now_s, "exp": now_s + OPERATOR_TTL_S}, secret)
+
+
+def open_operator(token: str, secret: bytes, *, now_s: float) -> None:
+    """Raise `UnauthorizedError` unless *token* is an operator's."""
+    _lifetime(_decode(token, secret, audience="keys"), now_s=now_s, longest_s=OPERATOR_TTL_S)
+
+
+def _encode(claims: dict[str, Any], secret: bytes) -> str:
+    from joserfc import jwt  # noqa: PLC0415  not needed to print help
+    from joserfc.jwk import OctKey  # noqa: PLC0415
+
+    return jwt.encode({"alg": "HS256", "typ": "JWT"}, claims, OctKey.import_key(secret))
+
+
+def _decode(token: str, secret: bytes, *, audience: str) -> dict[str, Any]:
+    from joserfc import jwt  # noqa: PLC0415  not needed to print help
+    from joserfc.errors import JoseError  # noqa: PLC0415
+    from joserfc.jwk import OctKey  # noqa: PLC0415
+
+    # the shape is checked here because libraries accept padded and oversized tokens
+    if len(token) > MAX_TOKEN_LENGTH or not _JWT.fullmatch(token):
+        raise _unauthorized()
+    try:
+        claims = jwt.decode(token, OctKey.import_key(secret), algorithms=["HS256"]).claims
+    except (JoseError, ValueError, RecursionError):
+        raise _unauthorized() from None
+    if not isinstance(claims, dict) or claims.get("aud") != audience:
+        raise _unauthorized()
+    return claims
+
+
+def _lifetime(claims: dict[str, Any], *, now_s: float, longest_s: int) -> tuple[int, int]:
+    issued_s, expires_s = claims.get("iat"), claims.get("exp")
+    # type(...) is int: True is an int to isinstance, and "9e99" must not be a time
+    if type(issued_s) is not int or type(expires_s) is not int:
+        raise _unauthorized()
+    if not 0 < expires_s - issued_s <= longest_s or issued_s > now_s + CLOCK_SKEW_S:
+        raise _unauthorized()
+    if now_s >= expires_s:
+        raise UnauthorizedError("the token has expired", hint="ask for a new one")
+    return issued_s, expires_s
+
+
+def _not_ours() -> SignatureError:
+    return SignatureError("this URL is not signed for this path", hint="start at /v1/play/start")
+
+
+def _unauthorized() -> UnauthorizedError:
+    return UnauthorizedError(
+        "the token is missing or not valid", hint="send 'Authorization: Bearer'"
+    )
+
+
+def _b64(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _unb64(text: str) -> bytes:
+    """Strict: one text for one value, or text-keyed limits could be bypassed."""
+    try:
+        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except Base64Error as error:
+        raise ValueError(str(error)) from None
+    if _b64(data) != text:
+        raise ValueError("not canonical base64url")
+    return data

@@ -1,0 +1,97 @@
+"""The local key ring: named random secrets in one file that only its owner can read.
+
+It serves a single machine and development. A fleet hands each role the secrets it needs
+through the options of `tonearm serve`.
+"""
+
+import json
+import os
+import secrets
+import stat
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from pathlib import Path
+
+from core.errors import InvalidInputError
+
+SECRET_SIZE = 32
+"""Bytes of a new secret."""
+
+
+class KeyRing:
+    """Named secrets below one file, made when first asked for; never printed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __repr__(self) -> str:
+        return f"KeyRing({str(self._path)!r})"
+
+    def secret(self, name: str) -> bytes:
+        """The secret called *name*; made, and safe on disk, before it is returned.
+
+        Raises:
+            InvalidInputError: The file is readable by others, or is no key ring.
+        """
+        ring = self._read()
+        if name not in ring:
+            with _Lock(self._path.with_suffix(".lock")):
+                ring = self._read()
+                if name not in ring:
+                    ring[name] = b64encode(secrets.token_bytes(SECRET_SIZE)).decode()
+                    self._write(ring)
+        try:
+            return b64decode(ring[name], validate=True)
+        except (Base64Error, TypeError, ValueError):
+            raise self._broken() from None
+
+    def _read(self) -> dict[str, str]:
+        try:
+            mode = self._path.stat().st_mode
+            text = self._path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        if stat.S_IMODE(mode) & 0o077:
+            raise InvalidInputError(
+                f"the key ring {self._path} can be read by other users",
+                hint=f"chmod 600 {self._path}",
+            )
+        try:
+            ring = json.loads(text)
+        except ValueError:
+            raise self._broken() from None
+        if not isinstance(ring, dict):
+            raise self._broken()
+        return ring
+
+    def _broken(self) -> InvalidInputError:
+        return InvalidInputError(
+            f"{self._path} is not a key ring", hint="restore it from a backup; its keys open tracks"
+        )
+
+    def _write(self, ring: dict[str, str]) -> None:
+        # rename is atomic: another process sees the old ring or the new one
+        temporary = self._path.with_suffix(".new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(ring, file, indent=1, sort_keys=True)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(self._path)
+
+
+class _Lock:
+    """An advisory lock between processes; the kernel drops it when its holder dies."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        import fcntl  # noqa: PLC0415  POSIX only, and only when a secret is made
+
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._file)

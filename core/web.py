@@ -1,0 +1,189 @@
+"""What all servers share: problem+json, request ids, CORS, RED metrics and health.
+
+`create_app` makes an application with these; a role's `setup` adds its key and its routes.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable
+from uuid import uuid4
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from core.errors import ToolkitError, UnavailableError
+from core.telemetry import Metrics
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ReadinessCheck = Callable[[], Awaitable[None]]
+
+METRICS = web.AppKey("metrics", Metrics)
+LOG = web.AppKey("log", logging.Logger)
+READINESS: web.AppKey[dict[str, ReadinessCheck]] = web.AppKey("readiness", dict)
+
+MAX_BODY_SIZE = 64 * 1024
+"""Bytes of a request body; more is answered with 413."""
+READINESS_TIMEOUT_S = 2.0
+"""How long one dependency may take to say that it is there."""
+
+PROBLEM = "application/problem+json"
+NO_STORE = "no-store"
+CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": (
+        "Content-Length, Content-Range, Accept-Ranges, ETag, Date, Age, Cache-Status, CMSD-Static, "
+        "CMSD-Dynamic, CTA-Common-Access-Token, Retry-After, Server-Timing, X-Request-Id"
+    ),
+    "Cross-Origin-Resource-Policy": "cross-origin",
+    "Timing-Allow-Origin": "*",
+}
+PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, DELETE, OPTIONS",
+    "Access-Control-Allow-Headers": (
+        "Authorization, Content-Type, Idempotency-Key, Range, If-Range, If-None-Match, "
+        "CMCD-Object, CMCD-Request, CMCD-Session, CMCD-Status, CTA-Common-Access-Token"
+    ),
+    "Access-Control-Max-Age": "86400",
+}
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
+
+
+def create_app(metrics: Metrics, log: logging.Logger) -> web.Application:
+    """An application with health, metrics and the shared behaviour, and no routes of a role."""
+    app = web.Application(middlewares=[_observe, _problems], client_max_size=MAX_BODY_SIZE)
+    app[METRICS], app[LOG], app[READINESS] = metrics, log, {}
+    app.on_response_prepare.append(_add_cors)
+    app.add_routes(
+        [
+            web.get("/healthz", _healthz),
+            web.get("/readyz", _readyz),
+            web.get("/metrics", _metrics),
+        ]
+    )
+    return app
+
+
+def problem(error: ToolkitError) -> web.Response:
+    """*error* as RFC 9457 problem details."""
+    body = {
+        "type": f"urn:tonearm:problem:{error.slug}",
+        "title": error.slug.replace("-", " "),
+        "status": error.status,
+        "detail": error.message,
+    }
+    if error.hint:
+        body["hint"] = error.hint
+    headers = {"Cache-Control": "max-age=5" if error.status == 404 else NO_STORE}
+    if isinstance(error, UnavailableError):
+        headers["Retry-After"] = str(error.retry_after_s)
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.json_response(body, status=error.status, headers=headers, content_type=PROBLEM)
+
+
+def bearer(request: web.Request) -> str:
+    """The token of the Authorization header; empty if there is none, which no verifier accepts."""
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else ""
+
+
+@web.middleware
+async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+    given = request.headers.get("X-Request-Id", "")
+    request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    request["request_id"] = request_id
+    resource = request.match_info.route.resource
+    # the pattern, not the path: the path may hold a token, and its values are unbounded
+    route = resource.canonical if resource else "unmatched"
+    started_s = time.perf_counter()
+    status = 500
+    try:
+        response = await handler(request)
+        status = response.status
+        response.headers["X-Request-Id"] = request_id
+        return response
+    finally:
+        metrics = request.app[METRICS]
+        metrics.requests.labels(route, request.method, str(status)).inc()
+        metrics.latency_s.labels(route).observe(time.perf_counter() - started_s)
+
+
+@web.middleware
+async def _problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if request.method == "OPTIONS":
+        return web.Response(status=204, headers=PREFLIGHT)
+    try:
+        return await handler(request)
+    except ToolkitError as error:
+        if error.status >= 500:
+            _log_failure(request, error)
+        return problem(error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        answer = problem(_from_http(error))
+        if "Allow" in error.headers:
+            answer.headers["Allow"] = error.headers["Allow"]
+        return answer
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # noqa: BLE001  the last line: a bug stays a 500 and says nothing
+        _log_failure(request, error)
+        return problem(ToolkitError("something went wrong here", hint="quote the X-Request-Id"))
+
+
+def _from_http(error: web.HTTPException) -> ToolkitError:
+    kind = type(
+        "HttpError",
+        (ToolkitError,),
+        {"status": error.status, "slug": error.reason.lower().replace(" ", "-")},
+    )
+    failure: ToolkitError = kind(error.reason.lower())
+    return failure
+
+
+def _log_failure(request: web.Request, error: Exception) -> None:
+    resource = request.match_info.route.resource
+    fields = {
+        "request": request.get("request_id"),
+        "method": request.method,
+        "route": resource.canonical if resource else "unmatched",
+    }
+    request.app[LOG].error(
+        "request failed",
+        exc_info=(type(error), error, error.__traceback__),
+        extra={"fields": fields},
+    )
+
+
+async def _add_cors(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(CORS)
+
+
+async def _healthz(_: web.Request) -> web.Response:
+    return web.json_response({"status": "ok"}, headers={"Cache-Control": NO_STORE})
+
+
+async def _readyz(request: web.Request) -> web.Response:
+    results = {}
+    for name, check in request.app[READINESS].items():
+        try:
+            await asyncio.wait_for(check(), READINESS_TIMEOUT_S)
+            results[name] = "ok"
+        except (ToolkitError, TimeoutError, OSError) as error:
+            results[name] = type(error).__name__
+    ready = all(result == "ok" for result in results.values())
+    return web.json_response(
+        {"status": "ready" if ready else "not ready", "checks": results},
+        status=200 if ready else 503,
+        headers={"Cache-Control": NO_STORE},
+    )
+
+
+async def _metrics(request: web.Request) -> web.Response:
+    return web.Response(
+        body=generate_latest(request.app[METRICS].registry),
+        headers={"Content-Type": CONTENT_TYPE_LATEST, "Cache-Control": NO_STORE},
+    )
