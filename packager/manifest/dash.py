@@ -1,0 +1,238 @@
+"""MPDs of a presentation (ISO/IEC 23009-1; steering as in ETSI TS 103 998).
+
+One AdaptationSet per codec and tier, because all Representations of a set must share one content
+key (DASH-IF); sets of one codec name each other as switchable. All URLs are relative.
+"""
+
+import base64
+import xml.etree.ElementTree as ET
+from itertools import groupby
+from typing import Literal
+
+from core.model import (
+    DrmProfile,
+    DrmSignal,
+    KeyDescription,
+    MediaFile,
+    Presentation,
+    Rendition,
+    Tier,
+)
+from packager.manifest.hls import loudness_value
+from packager.manifest.options import ManifestOptions, key_of, listed
+from packager.manifest.timeline import MICROSECONDS, durations, durations_us, length_us
+
+Profile = Literal["live", "on-demand"]
+
+GAPLESS_SCHEME = "urn:tonearm:gapless:2026"
+LOUDNESS_SCHEME = "urn:tonearm:loudness:2026"
+
+_SWITCHING = "urn:mpeg:dash:adaptation-set-switching:2016"
+_CHANNELS = "urn:mpeg:dash:23003:3:audio_channel_configuration:2011"
+_MP4_PROTECTION = "urn:mpeg:dash:mp4protection:2011"
+
+_Pair = tuple[Rendition, MediaFile]
+
+
+def mpd(
+    p: Presentation,
+    drm: DrmProfile,
+    tier: Tier,
+    options: ManifestOptions,
+    profile: Profile = "live",
+) -> str:
+    """The MPD `{tier}.mpd`: segment URLs (*live*, static all the same) or byte ranges.
+
+    Raises:
+        NotFoundError: The track has no rendition of *tier* or below.
+    """
+    sets = _sets(listed(p, drm, tier))
+    duration = _duration(length_us(p.timing))
+    longest = max(max(durations_us(r)) for pairs in sets for r, _ in pairs)
+    root = ET.Element(
+        "MPD",
+        {
+            "xmlns": "urn:mpeg:dash:schema:mpd:2011",
+            "xmlns:cenc": "urn:mpeg:cenc:2013",
+            "xmlns:dashif": "https://dashif.org/CPS",
+            "profiles": f"urn:mpeg:dash:profile:isoff-{profile}:2011",
+            "type": "static",
+            "mediaPresentationDuration": duration,
+            "maxSegmentDuration": _duration(longest),
+            "minBufferTime": _duration(longest),
+        },
+    )
+    if options.steering_uri is not None:
+        base = ET.SubElement(root, "BaseURL", {"serviceLocation": options.pathway_id})
+        base.text = "./"
+        steering = ET.SubElement(
+            root,
+            "ContentSteering",
+            {"defaultServiceLocation": options.pathway_id, "queryBeforeStart": "false"},
+        )
+        steering.text = options.steering_uri
+    period = ET.SubElement(root, "Period", {"id": "1", "start": "PT0S", "duration": duration})
+    for number, pairs in enumerate(sets, start=1):
+        element = _adaptation_set(p, pairs, profile, options)
+        element.set("id", str(number))
+        _switchable(element, number, sets)
+        period.append(element)
+    if value := loudness_value(p):
+        _property(root, LOUDNESS_SCHEME, value)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, "unicode") + "\n"
+
+
+def _sets(pairs: list[_Pair]) -> list[list[_Pair]]:
+    """Pairs by codec, then tier; codecs in the order in which the track lists them."""
+    codecs = list(dict.fromkeys(r.codec for r, _ in pairs))
+
+    def place(pair: _Pair) -> tuple[int, int]:
+        return codecs.index(pair[0].codec), pair[0].tier.rank
+
+    return [list(group) for _, group in groupby(sorted(pairs, key=place), key=place)]
+
+
+def _adaptation_set(
+    p: Presentation, pairs: list[_Pair], profile: Profile, options: ManifestOptions
+) -> ET.Element:
+    first, first_file = pairs[0]
+    live = profile == "live"
+    element = ET.Element(
+        "AdaptationSet",
+        {
+            "contentType": "audio",
+            "mimeType": "audio/mp4",
+            "startWithSAP": "1",
+            "segmentAlignment" if live else "subsegmentAlignment": "true",
+        },
+    )
+    if not live:
+        element.set("subsegmentStartsWithSAP", "1")
+    _described(element, "AudioChannelConfiguration", _CHANNELS, str(first.channels))
+    if key := key_of(p, first_file):
+        for protection in _protections(key, options):
+            element.append(protection)
+    for rendition, file in pairs:
+        element.append(_representation(rendition, file, profile, options))
+    return element
+
+
+def _switchable(element: ET.Element, number: int, sets: list[list[_Pair]]) -> None:
+    """Name the other tiers of the same codec; their frames align, whatever the bitrate."""
+    mine = _grid(sets[number - 1])
+    others = [n for n, pairs in enumerate(sets, start=1) if n != number and _grid(pairs) == mine]
+    if others:
+        property_ = ET.Element(
+            "SupplementalProperty",
+            {"schemeIdUri": _SWITCHING, "value": ",".join(map(str, others))},
+        )
+        first = next(i for i, child in enumerate(element) if child.tag == "Representation")
+        element.insert(first, property_)
+
+
+def _grid(pairs: list[_Pair]) -> tuple[object, ...]:
+    """What must be equal for a player to switch: the codec and where segments are cut."""
+    rendition = pairs[0][0]
+    return rendition.codec, rendition.sample_rate, rendition.channels, rendition.segment_ticks
+
+
+def _representation(
+    rendition: Rendition, file: MediaFile, profile: Profile, options: ManifestOptions
+) -> ET.Element:
+    element = ET.Element(
+        "Representation",
+        {
+            "id": rendition.name,
+            "bandwidth": str(file.peak_bps),
+            "codecs": rendition.codecs,
+            "audioSamplingRate": str(rendition.sample_rate),
+        },
+    )
+    t = rendition.timing
+    _property(
+        element,
+        GAPLESS_SCHEME,
+        f"timescale={t.timescale} priming={t.priming} samples={t.samples} padding={t.padding}",
+    )
+    if profile == "live":
+        element.append(_segment_template(rendition, options))
+    else:
+        ET.SubElement(element, "BaseURL").text = f"{options.media_prefix}{rendition.name}.mp4"
+        element.append(_segment_base(rendition, file))
+    return element
+
+
+def _segment_template(rendition: Rendition, options: ManifestOptions) -> ET.Element:
+    """Numbered URLs and the edited timeline, in runs of equal durations."""
+    template = ET.Element(
+        "SegmentTemplate",
+        {
+            "timescale": str(rendition.timing.timescale),
+            "startNumber": "1",
+            "initialization": f"{options.media_prefix}$RepresentationID$/init.mp4",
+            "media": f"{options.media_prefix}$RepresentationID$/$Number$.m4s",
+        },
+    )
+    timeline = ET.SubElement(template, "SegmentTimeline")
+    for duration, run in groupby(durations(rendition)):
+        s = ET.SubElement(timeline, "S", {"d": str(duration)})
+        if repeats := len(list(run)) - 1:
+            s.set("r", str(repeats))
+    timeline[0].set("t", "0")
+    return template
+
+
+def _segment_base(rendition: Rendition, file: MediaFile) -> ET.Element:
+    """Byte ranges of the init segment and the `sidx`; both ends are included."""
+    end = file.init_size + file.index_size - 1
+    base = ET.Element(
+        "SegmentBase",
+        {
+            "timescale": str(rendition.timing.timescale),
+            "indexRange": f"{file.init_size}-{end}",
+            "indexRangeExact": "true",
+        },
+    )
+    ET.SubElement(base, "Initialization", {"range": f"0-{file.init_size - 1}"})
+    return base
+
+
+def _protections(key: KeyDescription, options: ManifestOptions) -> list[ET.Element]:
+    """The mp4protection descriptor first, then one for each DRM system that DASH knows."""
+    general = {
+        "schemeIdUri": _MP4_PROTECTION,
+        "value": str(key.scheme),
+        "cenc:default_KID": str(key.kid),
+    }
+    systems = [_protection(s, options) for s in key.signals if s.dash_value is not None]
+    return [ET.Element("ContentProtection", general), *systems]
+
+
+def _protection(signal: DrmSignal, options: ManifestOptions) -> ET.Element:
+    element = ET.Element(
+        "ContentProtection",
+        {"schemeIdUri": f"urn:uuid:{signal.system_id}", "value": signal.dash_value or ""},
+    )
+    if signal.pssh:
+        ET.SubElement(element, "cenc:pssh").text = base64.b64encode(signal.pssh).decode("ascii")
+    if signal.license_path is not None:
+        # Shaka Player reads `Laurl` only, though the guideline's text says `laurl`.
+        url = ET.SubElement(element, "dashif:Laurl", {"licenseType": "EME-1.0"})
+        url.text = options.license_url(signal.license_path)
+    return element
+
+
+def _property(parent: ET.Element, scheme: str, value: str) -> None:
+    _described(parent, "SupplementalProperty", scheme, value)
+
+
+def _described(parent: ET.Element, tag: str, scheme: str, value: str) -> None:
+    ET.SubElement(parent, tag, {"schemeIdUri": scheme, "value": value})
+
+
+def _duration(us: int) -> str:
+    """xs:duration in seconds, to the microsecond, without trailing zeros."""
+    seconds, rest = divmod(us, MICROSECONDS)
+    fraction = f".{rest:06d}".rstrip("0").rstrip(".")
+    return f"PT{seconds}{fraction}S"

@@ -1,0 +1,185 @@
+"""HLS playlists of a presentation (RFC 8216; steering as in draft-pantos-content-steering).
+
+Plain variant streams, one per rendition, without EXT-X-MEDIA groups: players then see one track
+per codec with all its bitrates, where a shared group of several codecs breaks them. All URLs are
+relative to the playlist, so they inherit the token in its path.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Literal
+
+from core.errors import InvalidInputError, NotFoundError
+from core.model import (
+    DrmProfile,
+    HlsKeyTag,
+    KeyDescription,
+    MediaFile,
+    Presentation,
+    Rendition,
+    Tier,
+)
+from packager.manifest.options import ManifestOptions, key_of, listed
+from packager.manifest.timeline import MICROSECONDS, durations_us
+
+Layout = Literal["segments", "byterange"]
+
+VERSION = 6  # EXT-X-MAP in a media playlist needs 6, KEYFORMAT 5 (RFC 8216, section 7)
+
+GAPLESS_DATA_ID = "org.tonearm.gapless"
+LOUDNESS_DATA_ID = "org.tonearm.loudness"
+
+_SPELLING = {"flac": "fLaC", "opus": "Opus"}  # Safari takes no other case
+_QUOTABLE = re.compile(r'[^"\r\n\0]*')
+
+
+def multivariant(p: Presentation, drm: DrmProfile, tier: Tier, options: ManifestOptions) -> str:
+    """The playlist `{tier}.m3u8`: one variant stream per rendition that *tier* includes.
+
+    Raises:
+        NotFoundError: The track has no such rendition.
+    """
+    pairs = listed(p, drm, tier)
+    lines = ["#EXTM3U", f"#EXT-X-VERSION:{VERSION}", "#EXT-X-INDEPENDENT-SEGMENTS"]
+    if options.steering_uri is not None:
+        lines.append(
+            f"#EXT-X-CONTENT-STEERING:SERVER-URI={_quoted(options.steering_uri)},"
+            f"PATHWAY-ID={_quoted(options.pathway_id)}"
+        )
+    lines += _session_data(p, pairs)
+    keys = {key.kid: key for _, file in pairs if (key := key_of(p, file))}
+    lines += dict.fromkeys(
+        f"#EXT-X-SESSION-KEY:{_key_attributes(tag, options)}"
+        for key in keys.values()
+        for tag in _tags(key)
+    )
+    for rendition, file in pairs:
+        lines.append(f"#EXT-X-STREAM-INF:{_variant_attributes(rendition, file, options)}")
+        lines.append(f"{options.media_prefix}{rendition.name}.m3u8")
+    return _text(lines)
+
+
+def media(
+    p: Presentation,
+    drm: DrmProfile,
+    rendition: str,
+    options: ManifestOptions,
+    layout: Layout = "segments",
+) -> str:
+    """The playlist `{rendition}.m3u8`; its EXTINFs add up to the track's exact length.
+
+    Raises:
+        NotFoundError: There is no such rendition, or not in this protection.
+    """
+    found = p.rendition(rendition)
+    file = found.file(drm) if found else None
+    if found is None or file is None:
+        raise NotFoundError(f"no {drm} rendition {rendition}")
+    seconds = durations_us(found)
+    lines = [
+        "#EXTM3U",
+        f"#EXT-X-VERSION:{VERSION}",
+        f"#EXT-X-TARGETDURATION:{max(_nearest_second(us) for us in seconds)}",
+        "#EXT-X-MEDIA-SEQUENCE:1",
+        "#EXT-X-PLAYLIST-TYPE:VOD",
+        "#EXT-X-INDEPENDENT-SEGMENTS",
+    ]
+    url = options.media_prefix + found.name
+    # Before the key tags: the init segment is in the clear (RFC 8216, 4.3.2.5).
+    lines.append(_map(url, file, layout))
+    if key := key_of(p, file):
+        lines += [f"#EXT-X-KEY:{_key_attributes(tag, options)}" for tag in _tags(key)]
+    lines += _segments(url, file, seconds, layout)
+    lines.append("#EXT-X-ENDLIST")
+    return _text(lines)
+
+
+def codecs(rendition: Rendition) -> str:
+    """The CODECS attribute's spelling of *rendition*'s codec."""
+    return _SPELLING.get(rendition.codecs.lower(), rendition.codecs)
+
+
+def _variant_attributes(rendition: Rendition, file: MediaFile, options: ManifestOptions) -> str:
+    attributes = [
+        f"BANDWIDTH={file.peak_bps}",
+        f"AVERAGE-BANDWIDTH={file.average_bps}",
+        f"CODECS={_quoted(codecs(rendition))}",
+        f"STABLE-VARIANT-ID={_quoted(rendition.name)}",
+    ]
+    if options.steering_uri is not None:
+        attributes.append(f"PATHWAY-ID={_quoted(options.pathway_id)}")
+    return ",".join(attributes)
+
+
+def _session_data(p: Presentation, pairs: list[tuple[Rendition, MediaFile]]) -> Iterator[str]:
+    for rendition, _ in pairs:
+        t = rendition.timing
+        value = (
+            f"timescale={t.timescale} priming={t.priming} samples={t.samples} padding={t.padding}"
+        )
+        data_id = f"{GAPLESS_DATA_ID}.{rendition.name}"
+        yield f"#EXT-X-SESSION-DATA:DATA-ID={_quoted(data_id)},VALUE={_quoted(value)}"
+    if value := loudness_value(p):
+        yield f"#EXT-X-SESSION-DATA:DATA-ID={_quoted(LOUDNESS_DATA_ID)},VALUE={_quoted(value)}"
+
+
+def loudness_value(p: Presentation) -> str:
+    """Loudness as `name=number` pairs, track first, then album; empty for silence."""
+    numbers = [
+        ("integrated-lufs", p.loudness.integrated_lufs),
+        ("range-lu", p.loudness.range_lu),
+        ("true-peak-dbtp", p.loudness.true_peak_dbtp),
+    ]
+    if p.album_loudness is not None:
+        numbers.append(("album-integrated-lufs", p.album_loudness.integrated_lufs))
+        numbers.append(("album-true-peak-dbtp", p.album_loudness.true_peak_dbtp))
+    return " ".join(f"{name}={value:.2f}" for name, value in numbers if value is not None)
+
+
+def _tags(key: KeyDescription) -> Iterator[HlsKeyTag]:
+    for signal in key.signals:
+        yield from signal.hls
+
+
+def _key_attributes(tag: HlsKeyTag, options: ManifestOptions) -> str:
+    attributes = [f"METHOD={tag.method}", f"URI={_quoted(options.license_url(tag.uri))}"]
+    if tag.iv is not None:
+        attributes.append(f"IV=0x{tag.iv.hex().upper()}")
+    if tag.keyid is not None:
+        attributes.append(f"KEYID=0x{tag.keyid.hex.upper()}")
+    attributes.append(f"KEYFORMAT={_quoted(tag.keyformat)}")
+    attributes.append(f"KEYFORMATVERSIONS={_quoted(tag.keyformatversions)}")
+    return ",".join(attributes)
+
+
+def _map(url: str, file: MediaFile, layout: Layout) -> str:
+    if layout == "segments":
+        return f'#EXT-X-MAP:URI="{url}/init.mp4"'
+    return f'#EXT-X-MAP:URI="{url}.mp4",BYTERANGE="{file.init_size}@0"'
+
+
+def _segments(url: str, file: MediaFile, seconds: list[int], layout: Layout) -> Iterator[str]:
+    offset = file.init_size + file.index_size
+    for number, (us, size) in enumerate(zip(seconds, file.segment_sizes, strict=True), start=1):
+        yield f"#EXTINF:{us // MICROSECONDS}.{us % MICROSECONDS:06d},"
+        if layout == "segments":
+            yield f"{url}/{number}.m4s"
+        else:
+            yield f"#EXT-X-BYTERANGE:{size}@{offset}"
+            yield f"{url}.mp4"
+        offset += size
+
+
+def _nearest_second(us: int) -> int:
+    return (us + MICROSECONDS // 2) // MICROSECONDS
+
+
+def _quoted(value: str) -> str:
+    """A quoted-string (RFC 8216, 4.2): quotes and line breaks cannot be escaped in it."""
+    if not _QUOTABLE.fullmatch(value):
+        raise InvalidInputError(f"{value!r} cannot stand in a playlist")
+    return f'"{value}"'
+
+
+def _text(lines: list[str]) -> str:
+    return "\n".join(lines) + "\n"
