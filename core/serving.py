@@ -1,0 +1,221 @@
+"""`tonearm serve`: the roles of this process, its addresses, its workers and a clean end."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+import click
+
+from core.errors import InvalidInputError
+from core.model import Pathway
+
+if TYPE_CHECKING:  # slow to import, and help must be quick
+    from aiohttp import web
+
+SHUTDOWN_TIMEOUT_S = 10.0
+"""How long requests under way may take to end before they are cut off."""
+BACKLOG = 1024
+"""Connections that wait to be accepted, per socket."""
+MAX_WORKERS = 64
+"""Processes that may share a port."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServeOptions:
+    """What the roles of one process are told.
+
+    Attributes:
+        pathways: The CDNs, in the operator's order of preference.
+        region: The region label of what this router measures itself.
+        public_url: Where players reach this process: scheme, host and port.
+        license_base: Public base of the key server; empty when it is this process.
+        router_url: The router to ask; None when it is this process.
+        steering_ttl_s: How long players keep a steering answer; None for the router's own choice.
+    """
+
+    roles: tuple[str, ...]
+    pathways: tuple[Pathway, ...]
+    region: str
+    public_url: str
+    license_base: str
+    router_url: str | None
+    steering_ttl_s: int | None
+
+
+class Composition(Protocol):
+    """The part of the command line's wiring that `serve` needs."""
+
+    def setup_role(self, role: str, app: "web.Application", options: ServeOptions) -> None:
+        """Add the routes and the dependencies of *role* to *app*."""
+        ...
+
+
+def _pathways(
+    _: click.Context, __: click.Parameter, values: tuple[str, ...]
+) -> tuple[Pathway, ...]:
+    pathways = []
+    for value in values:
+        name, _, url = value.partition("=")
+        parts = urlsplit(url)
+        if not name.replace("-", "").isalnum() or parts.scheme not in ("http", "https"):
+            raise click.BadParameter(f"{value!r} is not ID=URL, as in eu-a=https://a.example")
+        pathways.append(Pathway(name, f"{parts.scheme}://{parts.netloc}"))
+    if len({p.id for p in pathways}) < len(pathways):
+        raise click.BadParameter("two pathways have the same id")
+    return tuple(pathways)
+
+
+@click.command()
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    type=click.Choice(["all", "origin", "keyserver", "router"]),
+    default=("all",),
+    show_default=True,
+    help="What this process is; may be given several times.",
+)
+@click.option("--host", "hosts", multiple=True, default=("127.0.0.1",), show_default=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True)
+@click.option("--workers", type=click.IntRange(1, MAX_WORKERS), default=1, show_default=True)
+@click.option(
+    "--pathway",
+    "pathways",
+    multiple=True,
+    metavar="ID=URL",
+    callback=_pathways,
+    help="A CDN that players may be sent to; may be given several times.",
+)
+@click.option("--region", default="ww", show_default=True, help="Region this router measures from.")
+@click.option("--public-url", metavar="URL", help="Where players reach this process.")
+@click.option("--license-base", metavar="URL", default="", help="Public base of the key server.")
+@click.option("--router-url", metavar="URL", help="The router to ask, if it is another process.")
+@click.option(
+    "--steering-ttl", "steering_ttl_s", type=click.IntRange(5, 3600), help="Seconds, for all."
+)
+@click.pass_obj
+def serve(  # noqa: PLR0913  one argument per option is click's way
+    wiring: Composition,
+    *,
+    roles: tuple[str, ...],
+    hosts: tuple[str, ...],
+    port: int,
+    workers: int,
+    pathways: tuple[Pathway, ...],
+    region: str,
+    public_url: str | None,
+    license_base: str,
+    router_url: str | None,
+    steering_ttl_s: int | None,
+) -> None:
+    """Serve tracks, keys and pathway decisions to players and edges."""
+    from core.telemetry import Metrics, open_log
+    from core.web import create_app
+
+    # the router first: the origin asks it
+    every = ("router", "keyserver", "origin")
+    public_url = (public_url or f"http://{hosts[0]}:{port}").rstrip("/")
+    options = ServeOptions(
+        roles=tuple(r for r in every if r in roles or "all" in roles),
+        pathways=pathways or (Pathway("default", public_url),),
+        region=region,
+        public_url=public_url,
+        license_base=license_base.rstrip("/"),
+        router_url=router_url,
+        steering_ttl_s=steering_ttl_s,
+    )
+    log = open_log("tonearm")
+
+    def create() -> "web.Application":
+        app = create_app(Metrics.create(), log)
+        for role in options.roles:
+            wiring.setup_role(role, app, options)
+        return app
+
+    run(create, [(host, port) for host in hosts], workers=workers, log=log)
+
+
+def run(
+    create: Callable[[], "web.Application"],
+    addresses: Sequence[tuple[str, int]],
+    *,
+    workers: int,
+    log: logging.Logger,
+) -> None:
+    """Serve on every address until SIGTERM or SIGINT; each worker makes its own application.
+
+    Raises:
+        InvalidInputError: An address cannot be listened on.
+    """
+    # bound once here: a port that is taken is one clear error, not one per worker
+    sockets = [_listen(host, port) for host, port in addresses]
+    children = []
+    for _ in range(workers - 1):
+        pid = os.fork()
+        if pid == 0:
+            _run(create, sockets, log)
+            os._exit(0)
+        children.append(pid)
+    try:
+        _run(create, sockets, log)
+    finally:
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+        for pid in children:
+            os.waitpid(pid, 0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise InvalidInputError(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            hint="choose another --port, or stop what listens there",
+        ) from None
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+def _run(
+    create: Callable[[], "web.Application"], sockets: Sequence[socket.socket], log: logging.Logger
+) -> None:
+    import uvloop
+
+    uvloop.run(_until_signalled(create, sockets, log))
+
+
+async def _until_signalled(
+    create: Callable[[], "web.Application"], sockets: Sequence[socket.socket], log: logging.Logger
+) -> None:
+    from aiohttp import web
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    # no access log: the metrics and the edge's log say more for less
+    runner = web.AppRunner(create(), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    await runner.setup()
+    try:
+        for listener in sockets:
+            await web.SockSite(runner, listener).start()
+        for listener in sockets:
+            host, port = listener.getsockname()[:2]
+            log.info("serving", extra={"fields": {"host": host, "port": port, "pid": os.getpid()}})
+        await stop.wait()
+    finally:
+        await runner.cleanup()
