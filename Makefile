@@ -1,0 +1,71 @@
+# `make demo` plays music; `make test` proves the rest. Both need Python 3.11 or newer and make, no more.
+
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PLAYERS := node_modules/.package-lock.json
+ARGS :=  # more words for pytest or the demo, as in: make test ARGS="-k ranges"
+
+.PHONY: help demo test lint bench samples players docs clean
+
+help:
+	@echo "make demo      synthesise music, ingest it, serve it, open a page that plays it"
+	@echo "make test      lint, then every test"
+	@echo "make lint      ruff and mypy"
+	@echo "make bench     side-by-side benchmarks; tables here, JSON in bench/"
+	@echo "make samples   write the synthesised masters to samples/masters"
+	@echo "make players   install the JavaScript players of the demo and the browser tests"
+	@echo "make docs      regenerate docs/commands.md from the commands"
+	@echo "make clean     remove what make made; never tonearm-data, which holds keys"
+
+demo: $(VENV)/.runtime
+	@$(MAKE) --no-print-directory players || echo "the demo goes on without players; its page says what is missing" >&2
+	$(BIN)/tonearm demo $(ARGS)
+
+test: lint
+	@$(MAKE) --no-print-directory players || echo "tests that need the players will be skipped" >&2
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	@for script in bench/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+samples: $(VENV)/.runtime
+	$(BIN)/python samples/synthesise.py
+
+players:
+	@command -v npm >/dev/null || { echo "npm is not installed, so there are no players; hint: install Node.js 20 or newer" >&2; exit 1; }
+	@$(MAKE) --no-print-directory $(PLAYERS)
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/commands.py > docs/commands.md.new
+	mv docs/commands.md.new docs/commands.md
+
+clean:
+	rm -rf $(VENV) node_modules dist samples/masters .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.created:
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 or newer; hint: install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "hint: on Debian and Ubuntu, apt install python3-venv" >&2; exit 1; }
+	@# pip knows dependency groups since 25.1
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/.runtime: $(VENV)/.created pyproject.toml constraints.txt
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime
+	$(PIP) --group dev
+	@touch $@
+
+$(PLAYERS): package.json package-lock.json
+	npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
