@@ -83,12 +83,12 @@ class LocalStore:
         for _ in range(MAX_ATTEMPTS):
             try:
                 return _put_file(path, body)
-            except FileNotFoundError:
-                continue  # the folder went with its last object; make it again
-            except (FileExistsError, NotADirectoryError, IsADirectoryError):
-                raise InvalidInputError(
-                    f"{key} is the folder of another object, or lies below one"
-                ) from None
+            except (FileNotFoundError, FileExistsError, NotADirectoryError):
+                # mostly the folder went with its last object: make it again
+                if path.is_dir() or any(folder.is_file() for folder in path.parents):
+                    raise InvalidInputError(
+                        f"{key} is the folder of another object, or lies below one"
+                    ) from None
             except OSError as error:
                 raise _unavailable(error) from error
         raise UnavailableError(f"the folder of {key} is deleted as fast as it is made")
