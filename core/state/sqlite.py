@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from core.errors import UnavailableError
 from core.state.limits import check_entry, check_key
+from core.state.wal import use_wal
 from core.storage.offload import Offload
 
 BUSY_TIMEOUT_S = 5.0
@@ -116,7 +117,7 @@ def _open(path: Path) -> sqlite3.Connection:
     path.parent.mkdir(parents=True, exist_ok=True)
     db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
     try:
-        db.execute("PRAGMA journal_mode = WAL")
+        use_wal(db)
         db.execute("PRAGMA synchronous = NORMAL")  # a power cut may lose the last calls, no more
         db.execute(f"PRAGMA max_page_count = {MAX_PAGES}")
         db.execute(

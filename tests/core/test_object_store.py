@@ -270,6 +270,11 @@ async def test_a_local_key_cannot_be_a_folder_and_a_file(tmp_path):
     await store.aclose()
 
 
+def _start(program, *arguments):
+    command = [sys.executable, "-c", program, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE)
+
+
 async def test_what_a_killed_writer_left_is_invisible_and_goes_with_the_next_put(tmp_path):
     program = (
         "import fcntl, os, sys, time\n"
@@ -278,7 +283,7 @@ async def test_what_a_killed_writer_left_is_invisible_and_goes_with_the_next_put
     )
     (tmp_path / "t").mkdir()
     left = tmp_path / "t" / ".tonearm-0123456789abcdef"
-    with subprocess.Popen([sys.executable, "-c", program, left], stdout=subprocess.PIPE) as writer:
+    with _start(program, left) as writer:
         assert writer.stdout.readline() == b"ready\n"
         store = open_store(f"local:{tmp_path}")
         await store.put_if_absent("t/a", b"x")
@@ -304,9 +309,7 @@ async def test_a_writer_killed_at_any_moment_leaves_a_whole_object_or_none(tmp_p
     )
     store = open_store(f"local:{tmp_path}/s")
     for kill_after in (1, 5, 9):
-        with subprocess.Popen(
-            [sys.executable, "-c", program, f"{tmp_path}/s"], stdout=subprocess.PIPE
-        ) as writer:
+        with _start(program, f"{tmp_path}/s") as writer:
             for _ in range(kill_after):
                 writer.stdout.readline()
             os.kill(writer.pid, signal.SIGKILL)
@@ -314,7 +317,7 @@ async def test_a_writer_killed_at_any_moment_leaves_a_whole_object_or_none(tmp_p
             n = info.key.removeprefix("k/").encode()
             assert await store.get(info.key) == n * 20000
     await store.put_if_absent("k/last", b"x")
-    assert not [name for name in os.listdir(tmp_path / "s" / "k") if name.startswith(".tonearm-")]
+    assert not list((tmp_path / "s" / "k").glob(".tonearm-*"))
     await store.aclose()
 
 
@@ -324,7 +327,7 @@ async def test_delete_leaves_no_empty_folders(tmp_path):
     (tmp_path / "root/a/b/.tonearm-dead").write_bytes(b"half")
     await store.delete("a/b/c")
 
-    assert os.listdir(tmp_path / "root") == []
+    assert list((tmp_path / "root").iterdir()) == []
     await store.aclose()
 
 
