@@ -1,0 +1,267 @@
+"""The house as ARCHITECTURE.md draws it: imports, purity, budgets, names and reasons."""
+
+import ast
+import io
+import re
+import tokenize
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("core", "packager", "ingest", "origin", "keyserver", "cdn_router")
+MAY_IMPORT = {
+    "core": (),
+    "packager": ("core",),
+    "ingest": ("core", "packager"),
+    "origin": ("core", "packager.manifest"),
+    "keyserver": ("core",),
+    "cdn_router": ("core",),
+    "cli": PACKAGES,
+}
+PURE = (
+    "cdn_router.scoring",
+    "cdn_router.steering",
+    "core.errors",
+    "core.grants",
+    "core.model",
+    "ingest.ladder",
+    "origin.ranges",
+    "packager.cenc",
+    "packager.manifest",
+    "packager.mp4",
+    "packager.segmenter",
+)
+"""Modules, and packages with all below them, that do arithmetic and nothing else."""
+IMPURE = {
+    "aiohttp", "asyncio", "concurrent", "multiprocessing", "os", "random", "secrets", "select",
+    "signal", "socket", "subprocess", "tempfile", "threading", "time",
+}  # fmt: skip
+CLOCK_AND_CHANCE = {"now", "utcnow", "today", "uuid1", "uuid4"}
+"""Functions of otherwise harmless modules (datetime, uuid) that read a clock or a random source."""
+DRAWERS = {
+    "base", "common", "generic", "helper", "helpers", "lib", "manager", "managers", "misc",
+    "shared", "tools", "util", "utils",
+}  # fmt: skip
+MODULE_LINES = 400
+BOX_LINES = 120
+FUNCTION_LINES = 70
+DOCUMENT_LINES = {"cli.py": 150, "README.md": 150, "ARCHITECTURE.md": 250}
+
+
+def _name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+SOURCES = {
+    _name(path): path
+    for path in (ROOT / "cli.py", *(p for d in PACKAGES for p in sorted((ROOT / d).rglob("*.py"))))
+}
+FILES = {
+    str(path.relative_to(ROOT)): path
+    for path in (
+        *SOURCES.values(),
+        *(
+            p
+            for d in ("tests", "samples", "bench", "docs")
+            for p in sorted((ROOT / d).rglob("*.py"))
+        ),
+    )
+}
+every_module = pytest.mark.parametrize("module", list(SOURCES))
+
+
+@cache
+def _tree(module):
+    return ast.parse(SOURCES[module].read_text())
+
+
+@cache
+def _imports(module):
+    """Every module that *module* names in an import, at any depth, type checking included."""
+    found = set()
+    package = module if SOURCES[module].name == "__init__.py" else module.rpartition(".")[0]
+    for node in ast.walk(_tree(module)):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = node.module or ""
+            if node.level:
+                parents = package.split(".")[: len(package.split(".")) - node.level + 1]
+                start = ".".join([*parents, *([node.module] if node.module else [])])
+            # `from core import model` names a module, `from core.model import Rung` does not
+            submodules = {f"{start}.{a.name}" for a in node.names} & SOURCES.keys()
+            found.update(submodules or {start})
+    return found
+
+
+def _below(name, roots):
+    return any(name == root or name.startswith(root + ".") for root in roots)
+
+
+def _is_ours(name):
+    return _below(name, MAY_IMPORT)
+
+
+@every_module
+def test_components_meet_only_along_the_dag(module):
+    own = module.partition(".")[0]
+    allowed = (*MAY_IMPORT[own], *([] if own == "cli" else [own]))
+    strangers = {n for n in _imports(module) if _is_ours(n) and not _below(n, allowed)}
+
+    assert not strangers, f"{module} must not import {sorted(strangers)}"
+
+
+@every_module
+def test_only_the_composition_root_imports_by_name(module):
+    # an import that the rule above cannot see is an import all the same
+    if module == "cli":
+        return
+    calls = {
+        node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.Call)
+    }
+
+    assert not calls & {"import_module", "__import__"}
+
+
+@every_module
+def test_commands_are_the_top_of_a_component(module):
+    if module == "cli" or module.endswith("commands"):
+        return
+    importing = {n for n in _imports(module) if _is_ours(n) and n.endswith("commands")}
+
+    assert not importing, f"{module} reaches up to {sorted(importing)}"
+
+
+@pytest.mark.parametrize("module", [m for m in SOURCES if _below(m, PURE)])
+def test_a_pure_module_reads_no_clock_network_environment_or_random_source(module):
+    imports = _imports(module)
+    roots = {name.partition(".")[0] for name in imports}
+    called = {n.attr for n in ast.walk(_tree(module)) if isinstance(n, ast.Attribute)}
+    opened = {n.id for n in ast.walk(_tree(module)) if isinstance(n, ast.Name)} & {"open", "input"}
+    impure_friends = {n for n in imports if _is_ours(n) and n != "core" and not _below(n, PURE)}
+
+    assert not roots & IMPURE
+    assert not called & CLOCK_AND_CHANCE
+    assert not opened
+    assert not impure_friends, f"{module} is pure, {sorted(impure_friends)} may not be"
+
+
+def test_every_pure_name_is_a_module_of_ours():
+    assert not [name for name in PURE if name not in SOURCES]
+
+
+@every_module
+def test_only_commands_read_the_environment(module):
+    if module == "cli" or module.endswith("commands"):
+        return
+    names = {n.attr for n in ast.walk(_tree(module)) if isinstance(n, ast.Attribute)} | {
+        alias.name
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.ImportFrom) and node.module == "os"
+        for alias in node.names
+    }
+
+    assert not names & {"environ", "environb", "getenv"}
+
+
+@every_module
+def test_a_module_keeps_to_its_budget(module):
+    path = SOURCES[module]
+    lines = path.read_text().count("\n")
+
+    assert lines <= (BOX_LINES if module.startswith("packager.mp4.") else MODULE_LINES)
+    assert lines <= DOCUMENT_LINES.get(path.name, MODULE_LINES)
+
+
+@every_module
+def test_a_function_keeps_to_its_budget(module):
+    lengths = {
+        node.name: node.end_lineno - node.lineno + 1
+        for node in ast.walk(_tree(module))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+    assert not {name: lines for name, lines in lengths.items() if lines > FUNCTION_LINES}
+
+
+@pytest.mark.parametrize("name", ["README.md", "ARCHITECTURE.md"])
+def test_a_document_keeps_to_its_budget(name):
+    assert (ROOT / name).read_text().count("\n") <= DOCUMENT_LINES[name]
+
+
+@every_module
+def test_no_module_is_a_drawer(module):
+    assert not set(re.split(r"[._]", module)) & DRAWERS
+
+
+def _users_outside_core(target):
+    """Packages that use *target*, directly or through another module of core."""
+    users, seen, queue = set(), set(), [target]
+    while queue:
+        wanted = queue.pop()
+        for module in SOURCES:
+            if wanted not in _imports(module) or module in seen:
+                continue
+            if module.startswith("core"):
+                seen.add(module)
+                queue.append(module)
+            else:
+                users.add(module.partition(".")[0])
+    # the command line names commands in a table, to import them late
+    if f'"{target}:' in SOURCES["cli"].read_text():
+        users.add("cli")
+    return users
+
+
+@pytest.mark.parametrize("module", [m for m in SOURCES if re.fullmatch(r"core\.\w+", m)])
+def test_what_lies_in_core_has_two_users(module):
+    users = _users_outside_core(module)
+
+    assert len(users) >= 2, f"only {sorted(users)} use {module}: it belongs there"
+
+
+@pytest.mark.parametrize("name", list(FILES))
+def test_what_silences_a_check_says_why(name):
+    text = FILES[name].read_text()
+    by_line = {
+        token.start[0]: token.string
+        for token in tokenize.generate_tokens(io.StringIO(text).readline)
+        if token.type == tokenize.COMMENT
+    }
+    silent = []
+    for line, comment in by_line.items():
+        noqa = re.search(r"#\s*(?:ruff:\s*)?noqa(?::\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*)?(.*)", comment)
+        ignore = re.search(r"#\s*type:\s*ignore(?:\[[\w, -]+\])?(.*)", comment)
+        silent += [
+            f"line {line}: {comment}"
+            for match in (noqa, ignore)
+            if match and not re.search(r"[a-z]{3}", match[1])
+        ]
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ExceptHandler) and _is_broad(node) and node.lineno not in by_line:
+            silent.append(f"line {node.lineno}: a broad except without a reason")
+
+    assert not silent
+
+
+def _is_broad(handler):
+    last = handler.body[-1]
+    if isinstance(last, ast.Raise) and last.exc is None:
+        return False  # cleans up, swallows nothing
+    if handler.type is None:
+        return True
+    names = {n.id for n in ast.walk(handler.type) if isinstance(n, ast.Name)}
+    return bool(names & {"Exception", "BaseException"})
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.startswith("tests")])
+def test_tests_use_the_real_thing(name):
+    text = FILES[name].read_text()
+
+    assert not re.search(r"^\s*(from|import) (unittest\.)?mock\b", text, re.MULTILINE)
+    assert not re.search(r"^\s*from unittest import .*\bmock\b", text, re.MULTILINE)
