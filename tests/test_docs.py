@@ -1,0 +1,194 @@
+"""What the pages say is what the program does."""
+
+import logging
+import re
+import resource
+import runpy
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from cli import COMMANDS, ROLES, Wiring, cli
+from core.home import Home
+from core.model import Pathway
+from core.serving import ServeOptions
+from core.telemetry import Metrics
+from core.web import create_app
+
+ROOT = Path(__file__).parent.parent
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text()
+    for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
+}
+HEAVY = {"aiohttp", "av", "boto3", "minio", "numpy", "obstore", "pyloudnorm", "scipy", "sqlalchemy"}
+HELP_CPU_S = 0.4
+
+
+def _commands(command, path=()):
+    """Every command below *command* with the words that name it."""
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(click.Context(command)):
+            yield from _commands(command.get_command(click.Context(command), name), (*path, name))
+
+
+def _prose(text):
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def _code_lines(text):
+    """Lines of code blocks; a line that ends in a backslash goes on in the next."""
+    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        yield from block.replace("\\\n", " ").splitlines()
+
+
+def test_every_command_and_option_is_documented():
+    document = runpy.run_path(str(ROOT / "docs" / "commands.py"))["document"]
+
+    assert document(cli) == PAGES["docs/commands.md"], "run `make docs`"
+
+
+def test_every_command_and_option_says_what_it_is_for():
+    for path, command in _commands(cli):
+        assert command.help, path
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, (*path, parameter.opts[0])
+
+
+def test_examples_name_commands_and_options_that_exist():
+    known = {path: command for path, command in _commands(cli) if path}
+    examples = [
+        (page, shlex.split(line, comments=True)[1:])
+        for page, text in PAGES.items()
+        if page != "docs/commands.md"
+        for line in _code_lines(text)
+        if line.startswith("tonearm ")
+    ]
+
+    assert examples
+    for page, words in examples:
+        options = [w.partition("=")[0] for w in words if w.startswith("--")]
+        names = [path for path in known if set(path) <= set(words)]
+        assert names, f"{page}: tonearm {' '.join(words)} is no command"
+        command = known[max(names, key=len)]
+        offered = {o for p in (*command.params, *cli.params) for o in (*p.opts, *p.secondary_opts)}
+        assert set(options) <= offered | {"--help"}, f"{page}: tonearm {' '.join(words)}"
+
+
+def test_make_targets_in_the_pages_exist():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {t for text in PAGES.values() for t in re.findall(r"`make ([a-z]+)", text)}
+
+    assert named
+    assert named <= targets
+
+
+def _anchors(text):
+    headings = re.findall(r"^#+ (.+)$", _prose(text), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", h.lower()).strip().replace(" ", "-") for h in headings}
+
+
+@pytest.mark.parametrize("page", list(PAGES))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)]+)\)", _prose(PAGES[page])):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        path = ((ROOT / page).parent / name) if name else ROOT / page
+        assert path.exists(), f"{page} links to {target}"
+        if anchor:
+            assert anchor in _anchors(path.read_text()), f"{page} links to {target}"
+
+
+@pytest.mark.parametrize("page", list(PAGES))
+def test_files_named_in_a_page_exist(page):
+    folders = "core|packager|ingest|origin|keyserver|cdn_router|tests|samples|bench|docs"
+    for name in re.findall(rf"`((?:{folders})/[\w./-]*)`", _prose(PAGES[page])):
+        assert (ROOT / name).exists(), f"{page} names {name}"
+
+
+def test_the_readme_leads_to_every_page():
+    linked = {f"docs/{name}" for name in re.findall(r"\(docs/([\w-]+\.md)\)", PAGES["README.md"])}
+
+    assert linked == {page for page in PAGES if page.startswith("docs/")}
+
+
+def test_the_changelog_tells_of_this_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    headings = re.findall(r"^## \[([^]]+)\]", PAGES["CHANGELOG.md"], re.MULTILINE)
+
+    assert headings[0] == "Unreleased"
+    assert version in headings
+
+
+def _modules_after(*arguments):
+    """The top-level modules that a command leaves imported."""
+    script = (
+        "import sys, contextlib, io, cli\n"
+        f"sys.argv = ['tonearm', *{list(arguments)!r}]\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        "    cli.main()\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return set(done.stdout.split())
+
+
+def test_help_loads_nothing_heavy():
+    assert not _modules_after("--help") & HEAVY
+
+
+@pytest.mark.parametrize("command", list(COMMANDS))
+def test_help_of_a_command_loads_nothing_heavy(command):
+    assert not _modules_after(command, "--help") & HEAVY
+
+
+def test_help_is_quick():
+    # processor time and the best of five: a busy machine is not a slow program
+    costs = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(
+            [sys.executable, "-m", "cli", "--help"], capture_output=True, check=True, cwd=ROOT
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        costs.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+    assert min(costs) < HELP_CPU_S
+
+
+@pytest.fixture
+def routes(tmp_path):
+    """What a process with every role answers, as ``METHOD /path``."""
+    app = create_app(Metrics.create(), logging.getLogger("docs"))
+    wiring = Wiring(Home(tmp_path), dict.fromkeys(("config", "store", "cold_store", "key_source")))
+    options = ServeOptions(
+        roles=tuple(ROLES),
+        pathways=(Pathway("default", "http://127.0.0.1:8080"),),
+        region="ww",
+        public_url="http://127.0.0.1:8080",
+        license_base="",
+        router_url=None,
+        steering_ttl_s=None,
+    )
+    for role in ROLES:
+        wiring.setup_role(role, app, options)
+    return {
+        f"{route.method} {route.resource.canonical}"
+        for route in app.router.routes()
+        if route.method != "HEAD"  # every GET answers it
+    }
+
+
+def test_every_route_is_documented_and_every_documented_route_is_there(routes):
+    rows = re.findall(r"^\| `([A-Z*]+ /[^`]*)` \|", PAGES["docs/http.md"], re.MULTILINE)
+
+    assert set(rows) == routes
