@@ -179,12 +179,17 @@ def test_only_commands_read_the_environment(module):
     assert not names & {"environ", "environb", "getenv"}
 
 
+def _is_box(module):
+    # grammar.py is what boxes are written in, not a box
+    return module.startswith("packager.mp4.") and module != "packager.mp4.grammar"
+
+
 @every_module
 def test_a_module_keeps_to_its_budget(module):
     path = SOURCES[module]
     lines = path.read_text().count("\n")
 
-    assert lines <= (BOX_LINES if module.startswith("packager.mp4.") else MODULE_LINES)
+    assert lines <= (BOX_LINES if _is_box(module) else MODULE_LINES)
     assert lines <= DOCUMENT_LINES.get(path.name, MODULE_LINES)
 
 
