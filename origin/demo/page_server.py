@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
-from core.catalogue import Catalogue
+from core.catalogue import Catalogue, TrackEntry
 from core.errors import InvalidInputError, NotFoundError, UnavailableError
 from core.grants import User, sign_user
 from core.model import Tier
@@ -174,17 +174,17 @@ async def _config(request: web.Request) -> web.Response:
 
 async def _tracks(request: web.Request) -> web.Response:
     page = request.app[DEMO].page
-    entries = await asyncio.to_thread(page.catalogue.list, limit=MAX_TRACKS)
-    rows = await asyncio.gather(*(_track(page.store, e.track_id, e.generation) for e in entries))
+    tracks = await asyncio.to_thread(page.catalogue.list, limit=MAX_TRACKS)
+    rows = await asyncio.gather(*(_track(page.store, track.entry) for track in tracks))
     return web.json_response({"tracks": rows})
 
 
-async def _track(store: ObjectStore, track_id: str, generation: str) -> dict[str, object]:
-    prefix = f"tracks/{track_id}/{generation}"
+async def _track(store: ObjectStore, entry: TrackEntry) -> dict[str, object]:
+    prefix = f"tracks/{entry.track_id}/{entry.generation}"
     described = presentation.decode(await store.get(f"{prefix}/presentation.json"))
     waveform = json.loads(await store.get(f"{prefix}/waveform.json"))
     return {
-        "trackId": track_id,
+        "trackId": entry.track_id,
         "title": described.title,
         "durationS": described.timing.duration_s,
         "renditions": len(described.renditions),
