@@ -1,13 +1,17 @@
 """The wheel: every module and data file, nothing else; and it runs where no sources are."""
 
+import ast
 import os
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 SHIPPED = ("core", "ingest", "packager", "origin", "keyserver", "cdn_router")
@@ -106,3 +110,32 @@ def test_nothing_but_the_wheel_is_imported(installed, tmp_path):
 
     assert places.splitlines()
     assert all(line.startswith(str(installed)) for line in places.splitlines())
+
+
+def test_every_dependency_is_used_and_explained():
+    """What nobody imports is not needed; what is needed has its reason in ARCHITECTURE.md."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [Requirement(line).name for line in project["dependencies"]]
+    modules = {
+        name: {module for module, owners in packages_distributions().items() if name in owners}
+        for name in names
+    }
+    sources = [ROOT / "cli.py", *(p for d in SHIPPED for p in (ROOT / d).rglob("*.py"))]
+    imported = {
+        alias.partition(".")[0]
+        for path in sources
+        for node in ast.walk(ast.parse(path.read_text()))
+        for alias in _imported(node)
+    }
+    table = (ROOT / "ARCHITECTURE.md").read_text().partition("### Why each dependency")[2]
+
+    # a backport for later Pythons: what needs it imports it, and it is not installed before
+    indirect = {"audioop-lts"}
+    assert not [n for n in names if n not in indirect and not modules[n] & imported]
+    assert not [n for n in names if n not in table]
+
+
+def _imported(node):
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
