@@ -1,0 +1,224 @@
+"""One service for all end-to-end tests: masters that were ingested, and every role, by commands."""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from origin.demo.pathway_shaper import PathwayShaper, Shape
+
+from core.grants import User, sign_user
+from core.home import Home
+from core.model import Presentation, Tier
+from packager.manifest import presentation
+
+MASTER_SECONDS = 12
+COMMAND_TIMEOUT_S = 300
+READY_TIMEOUT_S = 30
+STOP_TIMEOUT_S = 15
+NEAR = Shape(latency_ms=3)
+FAR = Shape(latency_ms=40)
+
+
+def _tonearm(home, *arguments, check=True):
+    """Run the command line as a user does; its stdout."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "--home", str(home), *map(str, arguments)],
+        capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False,
+    )  # fmt: skip
+    if check:
+        assert done.returncode == 0, done.stderr
+    return done
+
+
+def free_port():
+    """A port that is free on both loopback addresses."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.2", port))
+            except OSError:
+                continue
+            return port
+
+
+class Shapers:
+    """Two shaped pathways in a thread with its own loop; tests change their shapes."""
+
+    def __init__(self, port, upstream_port):
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        upstream = ("127.0.0.1", upstream_port)
+        self.near = PathwayShaper(("127.0.0.1", port), upstream, NEAR)
+        self.far = PathwayShaper(("127.0.0.2", port), upstream, FAR)
+        for shaper in (self.near, self.far):
+            self._await(shaper.start())
+
+    def _await(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(STOP_TIMEOUT_S)
+
+    def reset(self):
+        self.near.shape, self.far.shape = NEAR, FAR
+
+    def stop(self):
+        for shaper in (self.near, self.far):
+            self._await(shaper.stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(STOP_TIMEOUT_S)
+        self._loop.close()
+
+
+@dataclass
+class Answer:
+    """An HTTP answer, whatever its status."""
+
+    status: int
+    headers: dict
+    body: bytes
+
+    def json(self):
+        return json.loads(self.body)
+
+
+def _http(url, *, method="GET", headers=None, body=None):
+    """A request with a real client; error statuses are answers, too."""
+    request = urllib.request.Request(url, method=method, headers=headers or {}, data=body)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return Answer(response.status, dict(response.headers), response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return Answer(error.code, dict(error.headers), error.read())
+
+
+@dataclass
+class Service:
+    """A running tonearm and what a client needs to know of it."""
+
+    home: Home
+    port: int
+    url: str
+    masters: dict[str, Path]
+    shapers: Shapers
+    log: Path
+    tracks: dict[str, Presentation] = field(default_factory=dict)
+
+    def user(self, tier="high"):
+        user = User("listener-1", Tier(tier), "ww")
+        secret = self.home.keyring.secret("user")
+        return sign_user(user, secret, now_s=int(time.time()), ttl_s=600)
+
+    def start(self, track_id, *, tier="high", scheme="cbcs", hint="auto", url=None):
+        """POST /v1/play/start; the answer's JSON."""
+        body = {"trackId": track_id, "deviceId": "device-1", "qualityHint": hint, "scheme": scheme}
+        answer = _http(
+            f"{url or self.url}/v1/play/start",
+            method="POST",
+            headers={
+                "Authorization": f"Bearer {self.user(tier)}",
+                "Content-Type": "application/json",
+                "Idempotency-Key": f'"{uuid.uuid4()}"',
+            },
+            body=json.dumps(body).encode(),
+        )
+        assert answer.status == 200, answer.body
+        return answer.json()
+
+
+@pytest.fixture(name="http")
+def http_client():
+    """``http(url, method=, headers=, body=)`` gives an `Answer`."""
+    return _http
+
+
+@pytest.fixture(name="tonearm")
+def command_line():
+    """``tonearm(home, *arguments, check=True)`` runs a command."""
+    return _tonearm
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("service")
+    home = Home(folder / "home")
+    subprocess.run(
+        [sys.executable, "-m", "ingest.synthesis", folder / "masters",
+         "--seconds", str(MASTER_SECONDS)],
+        check=True, timeout=COMMAND_TIMEOUT_S, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
+    masters = {p.stem: p for p in sorted((folder / "masters").iterdir())}
+    done = _tonearm(
+        home.path, "ingest", "--scheme", "both", "--lossless", "--json", *masters.values()
+    )
+    ingested = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(ingested) == len(masters)
+    port, server_port = free_port(), free_port()
+    log = folder / "server.log"
+    with log.open("wb") as stderr:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "cli", "--home", str(home.path), "serve",
+             "--port", str(server_port), "--steering-ttl", "5",
+             "--pathway", f"near=http://127.0.0.1:{port}",
+             "--pathway", f"far=http://127.0.0.2:{port}"],
+            stderr=stderr,
+        )  # fmt: skip
+    url = f"http://127.0.0.1:{server_port}"
+    shapers = None
+    try:
+        _until_ready(server, url, log)
+        shapers = Shapers(port, server_port)
+        service = Service(home, port, url, masters, shapers, log)
+        for line in ingested:
+            track_id, generation = line["trackId"], line["generation"]
+            path = home.path / "hot/tracks" / track_id / generation / "presentation.json"
+            service.tracks[track_id] = presentation.decode(path.read_bytes())
+        yield service
+    finally:
+        if shapers:
+            shapers.stop()
+        server.send_signal(signal.SIGTERM)
+        try:
+            assert server.wait(STOP_TIMEOUT_S) == 0
+        finally:
+            server.kill()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def _even_pathways(request):
+    """Every test begins with healthy pathways."""
+    if "service" in request.fixturenames:
+        request.getfixturevalue("service").shapers.reset()
+
+
+def _until_ready(server, url, log):
+    deadline_s = time.monotonic() + READY_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        assert server.poll() is None, log.read_text()
+        try:
+            if _http(f"{url}/readyz").status == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.1)
+    pytest.fail(f"not ready after {READY_TIMEOUT_S} s: {log.read_text()}")
+
+
+def pytest_configure():
+    # the commands under test run in the checkout, whatever folder pytest was started in
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[3])
