@@ -1,0 +1,192 @@
+"""The key server's routes: licences for players, keys for packagers.
+
+==============================  ==============  =====================================
+``POST /v1/license/clearkey``   playback token  W3C EME JSON in and out
+``GET /v1/license/raw/{kid}``   playback token  16 octets, for HLS KEYFORMAT identity
+``POST /v1/keys``               operator token  keys, IVs and signals (`exchange`)
+==============================  ==============  =====================================
+
+A licence holds the keys of the token's track that the token's tier includes, and no others. A KID
+of nobody, of another track and of a higher tier are refused in the same words after the same work.
+Tokens come in the Authorization header alone: a URL is written to logs.
+"""
+
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from aiohttp import web
+from prometheus_client import Counter
+
+from core.errors import InvalidInputError
+from core.grants import PlaybackGrant, open_operator, open_playback
+from core.storage.offload import Offload
+from core.web import METRICS, NO_STORE, PROBLEM, READINESS, bearer
+from keyserver import eme, exchange
+from keyserver.throttle import DenialLimit, Throttle
+from keyserver.vault import LicensedKey, Vault
+
+INSUFFICIENT = "https://dashif.org/drm-problems/insufficient-proof-of-authorization"
+"""DASH-IF's problem type: the client drops its token, gets a new one and tries again."""
+_SECRET_HEADERS = {"Cache-Control": NO_STORE, "Vary": "Authorization"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeyServer:
+    """What the routes work with.
+
+    Attributes:
+        playback_secret: Opens playback tokens.
+        operator_secret: Opens the tokens of packagers.
+        clock: Unix time in seconds.
+        denials: Of one session.
+        threads: That wait for the vault's disk.
+    """
+
+    vault: Vault
+    playback_secret: bytes = field(repr=False)
+    operator_secret: bytes = field(repr=False)
+    clock: Callable[[], float]
+    denials: DenialLimit = field(default_factory=DenialLimit)
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """What lives as long as the application."""
+
+    offload: Offload
+    throttle: Throttle
+    licences: Counter
+
+
+KEYSERVER = web.AppKey("keyserver", KeyServer)
+_RUNNING = web.AppKey("keyserver_running", _Running)
+
+
+def setup(app: web.Application, keyserver: KeyServer) -> None:
+    """Add the key server to *app* (from `core.web.create_app`); the caller closes the vault."""
+    app[KEYSERVER] = keyserver
+    app[_RUNNING] = _Running(
+        Offload("vault", keyserver.threads),
+        Throttle(keyserver.denials),
+        # no label names a user, a track or a KID
+        Counter(
+            "license_requests", "Licence requests that were decided", ["result"],
+            registry=app[METRICS].registry,
+        ),
+    )  # fmt: skip
+    app[READINESS]["vault"] = lambda: app[_RUNNING].offload.run(keyserver.vault.check)
+    app.cleanup_ctx.append(_threads)
+    app.add_routes(
+        [
+            web.post("/v1/license/clearkey", _clearkey),
+            web.get("/v1/license/raw/{kid}", _raw),
+            web.post("/v1/keys", _keys),
+        ]
+    )
+
+
+async def _threads(app: web.Application) -> AsyncIterator[None]:
+    yield
+    await app[_RUNNING].offload.aclose()
+
+
+async def _clearkey(request: web.Request) -> web.Response:
+    grant = _playback(request)
+    kids = eme.read_request(await request.read())
+    keys = await _license(request, kids, grant)
+    if not keys:
+        return _refuse(request, grant)
+    # in the order of the request, whatever order the index gave
+    found = {key.kid: key.key for key in keys}
+    _count(request, "full" if len(found) == len(kids) else "partial")
+    return web.Response(
+        body=eme.write_licence((kid, found[kid]) for kid in kids if kid in found),
+        content_type="application/json",
+        headers=_SECRET_HEADERS,
+    )
+
+
+async def _raw(request: web.Request) -> web.Response:
+    grant = _playback(request)
+    kid = _kid(request.match_info["kid"])
+    keys = await _license(request, (kid,), grant)
+    if not keys:
+        return _refuse(request, grant)
+    _count(request, "full")
+    return web.Response(
+        body=keys[0].key, content_type="application/octet-stream", headers=_SECRET_HEADERS
+    )
+
+
+async def _keys(request: web.Request) -> web.Response:
+    keyserver = request.app[KEYSERVER]
+    open_operator(bearer(request), keyserver.operator_secret, now_s=keyserver.clock())
+    query = exchange.read_query(await request.read())
+    keys = await request.app[_RUNNING].offload.run(keyserver.vault.keys, query)
+    return web.Response(
+        body=exchange.write_keys(keys), content_type="application/json", headers=_SECRET_HEADERS
+    )
+
+
+def _playback(request: web.Request) -> PlaybackGrant:
+    keyserver = request.app[KEYSERVER]
+    return open_playback(bearer(request), keyserver.playback_secret, now_s=keyserver.clock())
+
+
+async def _license(
+    request: web.Request, kids: Sequence[UUID], grant: PlaybackGrant
+) -> tuple[LicensedKey, ...]:
+    """The entitled keys; none at all once the session has been refused too often."""
+    keyserver, running = request.app[KEYSERVER], request.app[_RUNNING]
+    if running.throttle.wait_s(grant.session_id, now_s=keyserver.clock()):
+        return ()
+    return await running.offload.run(
+        keyserver.vault.licence, kids, track_id=grant.track_id, tier=grant.tier
+    )
+
+
+def _refuse(request: web.Request, grant: PlaybackGrant) -> web.Response:
+    keyserver, throttle = request.app[KEYSERVER], request.app[_RUNNING].throttle
+    now_s = keyserver.clock()
+    wait_s = throttle.wait_s(grant.session_id, now_s=now_s)
+    if wait_s:
+        _count(request, "throttled")
+        return _problem(
+            429, "about:blank", "too many requests", "this session asked for too many foreign keys",
+            {"Retry-After": str(math.ceil(wait_s))},
+        )  # fmt: skip
+    throttle.deny(grant.session_id, now_s=now_s)
+    _count(request, "denied")
+    return _problem(
+        403, INSUFFICIENT, "insufficient proof of authorization",
+        "the token does not open any of these keys", {},
+    )  # fmt: skip
+
+
+def _problem(
+    status: int, kind: str, title: str, detail: str, headers: dict[str, str]
+) -> web.Response:
+    return web.json_response(
+        {"type": kind, "title": title, "status": status, "detail": detail},
+        status=status,
+        headers=_SECRET_HEADERS | headers,
+        content_type=PROBLEM,
+    )
+
+
+def _kid(text: str) -> UUID:
+    """One spelling only: UUID() also takes braces, urn:uuid: and misplaced hyphens."""
+    try:
+        kid = UUID(text)
+    except ValueError:
+        kid = None
+    if kid is None or str(kid) != text:
+        raise InvalidInputError("not a KID", hint="a lower-case UUID, 8-4-4-4-12")
+    return kid
+
+
+def _count(request: web.Request, result: str) -> None:
+    request.app[_RUNNING].licences.labels(result).inc()

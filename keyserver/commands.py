@@ -1,0 +1,154 @@
+"""`tonearm keys`, and the key server's role in `tonearm serve`."""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from core.errors import ConflictError, IntegrityError, NotFoundError
+from core.home import Home
+
+if TYPE_CHECKING:  # slow to import, and help must be quick
+    from aiohttp import web
+
+    from core.serving import ServeOptions
+    from keyserver.vault import StoredKey, Vault
+
+RING_SECRETS = ("root", "kid", "playback", "operator")
+"""What the key server needs from the ring."""
+
+
+class Wiring(Protocol):
+    """The part of the command line's wiring that keys need."""
+
+    @property
+    def home(self) -> Home:
+        """Where the ring and the vault are."""
+
+
+def setup_role(app: "web.Application", wiring: Wiring, _: "ServeOptions") -> None:
+    """Add the key server of this home to *app*."""
+    from keyserver.app import KeyServer, setup
+
+    vault = _open(wiring.home)
+
+    async def close(_: "web.Application") -> None:
+        vault.close()
+
+    ring = wiring.home.keyring
+    server = KeyServer(
+        vault=vault,
+        playback_secret=ring.secret("playback"),
+        operator_secret=ring.secret("operator"),
+        clock=time.time,
+    )
+    setup(app, server)
+    # after the threads that use it: clean-ups of cleanup_ctx run first
+    app.on_cleanup.append(close)
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and check content keys; none of these commands shows one."""
+
+
+@keys.command()
+@click.pass_obj
+def init(wiring: Wiring) -> None:
+    """Make the key ring and an empty vault; refuse if there is either."""
+    from keyserver.vault import Vault
+
+    home = wiring.home
+    if home.keys_path.exists():
+        raise ConflictError(
+            f"there is a vault at {home.keys_path}", hint="its keys open tracks: keep it"
+        )
+    for name in RING_SECRETS:
+        home.keyring.secret(name)
+    Vault.create(home.keys_path, home.keyring.secret("root"))
+    click.echo(home.keys_path)
+
+
+@keys.command("list")
+@click.argument("track", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@click.pass_obj
+def list_keys(wiring: Wiring, track: str | None, *, as_json: bool) -> None:
+    """List the KIDs of all tracks, or of TRACK: tier, scheme, period and date; never a key."""
+    vault = _open_existing(wiring.home)
+    try:
+        found = False
+        for row in vault.stored(track):
+            found = True
+            click.echo(json.dumps(_described(row)) if as_json else _line(row))
+        if track and not found:
+            raise NotFoundError(f"there is no key for {track}", hint="is it a track id?")
+    finally:
+        vault.close()
+
+
+@keys.command()
+@click.argument("files", nargs=-1, type=click.Path(exists=True, path_type=Path))
+@click.option("--track", help="Look for this track's keys only.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@click.pass_obj
+def doctor(wiring: Wiring, files: tuple[Path, ...], track: str | None, *, as_json: bool) -> None:
+    """Check every key in the vault, and that none of them stands in FILES.
+
+    FILES are logs, dumps, reports, media or whole folders; keys are looked for as bytes, as
+    hexadecimal, base64 and base64url, in UTF-8 and UTF-16.
+    """
+    from keyserver.doctor import check_ring, check_vault, find_keys
+
+    home = wiring.home
+    vault = _open_existing(home)
+    try:
+        count, findings = check_vault(vault, track)
+        findings += check_ring(home.path / "keyring.json", home.keys_path)
+        scanned, leaks = find_keys(vault, files, track)
+        findings += leaks
+    finally:
+        vault.close()
+    for finding in findings:
+        told = {"check": finding.check, "where": finding.where}
+        click.echo(json.dumps(told) if as_json else f"{finding.check}: {finding.where}")
+    click.echo(f"{count} keys, {scanned} files, {len(findings)} findings", err=True)
+    if findings:
+        raise IntegrityError(
+            f"{len(findings)} findings", hint="a key that leaked must be replaced: re-package"
+        )
+
+
+def _open(home: Home) -> "Vault":
+    from keyserver.vault import Vault
+
+    ring = home.keyring
+    return Vault.open(home.keys_path, ring.secret("root"), ring.secret("kid"))
+
+
+def _open_existing(home: Home) -> "Vault":
+    if not home.keys_path.exists():
+        raise NotFoundError(
+            f"there is no vault at {home.keys_path}", hint="tonearm keys init, or check --home"
+        )
+    return _open(home)
+
+
+def _described(row: "StoredKey") -> dict[str, str | int]:
+    return {
+        "kid": str(row.kid),
+        "trackId": row.track_id,
+        "tier": row.tier,
+        "scheme": row.scheme,
+        "period": row.period,
+        "kekVersion": row.kek_version,
+        "created": datetime.fromtimestamp(row.created_s, UTC).isoformat(),
+    }
+
+
+def _line(row: "StoredKey") -> str:
+    made = datetime.fromtimestamp(row.created_s, UTC).strftime("%Y-%m-%d %H:%M")
+    return f"{row.kid}  {row.tier:<8}  {row.scheme}  {row.period:>4}  {made}  {row.track_id}"

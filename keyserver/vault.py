@@ -1,0 +1,445 @@
+"""The vault: content keys at rest, sealed below a root secret, in one SQLite file.
+
+::
+
+    root secret                      handed in; never stored here
+     └ KEK  AES-256, by version      sealed by the root
+        └ content key  AES-128       sealed by a KEK; one per track, tier, scheme and period
+
+Keys and IVs are random and drawn by separate calls; a KID comes from the KID secret and from what
+the key is for, never from the key. The context that a key is sealed with holds all columns that
+decide who gets it, so that an edited row does not open.
+
+Several processes and threads may use one vault: a key is inserted if it is absent and then read
+back, so all of them hold what was there first.
+"""
+
+import contextlib
+import hmac
+import os
+import re
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, Self
+from uuid import UUID
+
+from core.errors import ConflictError, IntegrityError, InvalidInputError, UnavailableError
+from core.model import ContentKey, KeyDescription, Scheme, Tier
+from keyserver.signals import CLEARKEY, make_signals
+from keyserver.wrapping import NONCE_SIZE, WRAPPING_KEY_SIZE, WrappingKey, context, derive_root
+
+KEY_SIZE = 16
+IV_SIZES = {Scheme.CBCS: 16, Scheme.CENC: 8}
+"""Bytes; a constant IV for cbcs, the start of the per-sample counters for cenc."""
+MAX_PERIOD = 2**31 - 1
+LOCK_TIMEOUT_S = 5.0
+"""How long a request waits for another process's transaction."""
+MIN_SECRET_SIZE = 16
+
+_APPLICATION_ID = 0x746F6E65  # "tone": another program's database is not a vault
+_FORMAT = 1
+_SCHEMA = f"""
+PRAGMA application_id = {_APPLICATION_ID};
+PRAGMA user_version = {_FORMAT};
+CREATE TABLE kek (
+  version INTEGER PRIMARY KEY,
+  sealed BLOB NOT NULL,
+  created_s INTEGER NOT NULL
+) STRICT;
+CREATE TABLE content_key (
+  kid BLOB PRIMARY KEY CHECK (length(kid) = 16),
+  track_id TEXT NOT NULL,
+  tier TEXT NOT NULL,
+  scheme TEXT NOT NULL,
+  period INTEGER NOT NULL,
+  iv BLOB NOT NULL,
+  kek_version INTEGER NOT NULL REFERENCES kek (version),
+  sealed BLOB NOT NULL,
+  created_s INTEGER NOT NULL,
+  UNIQUE (track_id, tier, scheme, period)
+) STRICT, WITHOUT ROWID;
+"""
+_COLUMNS = "kid, track_id, tier, scheme, period, iv, kek_version, sealed, created_s"
+_TRACK_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+Random = Callable[[int], bytes]
+
+
+class KeyRequest(Protocol):
+    """One key is wanted for each tier and scheme of a track."""
+
+    @property
+    def track_id(self) -> str:
+        """Of the track."""
+
+    @property
+    def tiers(self) -> Sequence[Tier]:
+        """At least one."""
+
+    @property
+    def schemes(self) -> Sequence[Scheme]:
+        """At least one."""
+
+    @property
+    def period(self) -> int:
+        """Of key rotation; 0 where keys do not rotate."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A row of the vault; the key in it is sealed.
+
+    `created_s` is Unix time.
+    """
+
+    kid: UUID
+    track_id: str
+    tier: Tier
+    scheme: Scheme
+    period: int
+    iv: bytes = field(repr=False)
+    kek_version: int
+    sealed: bytes = field(repr=False)
+    created_s: int
+
+    @property
+    def context(self) -> bytes:
+        """All that the key is bound to."""
+        return context(
+            "cek/1", self.kid.bytes, self.track_id, self.tier, self.scheme, self.period,
+            self.iv, self.kek_version, "aes-128",
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class LicensedKey:
+    """A key on its way to a player; `key` stays out of `repr`."""
+
+    kid: UUID
+    key: bytes = field(repr=False)
+
+
+class Vault:
+    """Makes, keeps and hands out content keys."""
+
+    def __init__(  # noqa: PLR0913  the collaborators of `open`, which is the door
+        self,
+        database: sqlite3.Connection,
+        *,
+        root: WrappingKey,
+        kid_secret: bytes,
+        systems: Sequence[str],
+        random: Random,
+        clock: Callable[[], float],
+    ) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._root = root
+        self._kid_secret = kid_secret
+        self._systems = tuple(systems)
+        self._random = random
+        self._clock = clock
+        self._keks: dict[int, WrappingKey] = {}
+
+    def __repr__(self) -> str:
+        return f"Vault(systems={self._systems})"
+
+    @classmethod
+    def open(  # noqa: PLR0913  secrets, policy and the two impurities, each by its name
+        cls,
+        path: Path,
+        root_secret: bytes,
+        kid_secret: bytes,
+        *,
+        systems: Sequence[str] = (CLEARKEY,),
+        random: Random = secrets.token_bytes,
+        clock: Callable[[], float] = time.time,
+    ) -> Self:
+        """The vault at *path*, made if there is none.
+
+        Args:
+            path: Of the SQLite file; made with mode 0600.
+            root_secret: Seals the key-encryption keys.
+            kid_secret: KIDs are made with it; without it they cannot be guessed.
+            systems: DRM systems that keys are signalled for; see `keyserver.signals`.
+            random: Gives that many random bytes.
+            clock: Unix time in seconds.
+
+        Raises:
+            IntegrityError: Another root secret sealed this vault, or it is no vault.
+        """
+        assert min(len(root_secret), len(kid_secret)) >= MIN_SECRET_SIZE
+        if not path.exists():
+            with contextlib.suppress(ConflictError):  # another process was quicker: use its vault
+                cls.create(path, root_secret, random=random, clock=clock)
+        with _translated():
+            database = _connect(path)
+        vault = cls(
+            database,
+            root=derive_root(root_secret),
+            kid_secret=kid_secret,
+            systems=systems,
+            random=random,
+            clock=clock,
+        )
+        try:
+            vault.check()
+        except BaseException:
+            database.close()
+            raise
+        return vault
+
+    @staticmethod
+    def create(
+        path: Path,
+        root_secret: bytes,
+        *,
+        random: Random = secrets.token_bytes,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Make an empty vault with its first KEK; it appears whole or not at all.
+
+        Raises:
+            ConflictError: There is something at *path*.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
+        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        try:
+            with _translated(), contextlib.closing(sqlite3.connect(draft)) as database:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.executescript(_SCHEMA)
+                sealed = derive_root(root_secret).wrap(
+                    random(WRAPPING_KEY_SIZE), context=context("kek/1", 1), nonce=random(NONCE_SIZE)
+                )
+                database.execute("INSERT INTO kek VALUES (1, ?, ?)", (sealed, int(clock())))
+                database.commit()
+            # unlike rename, link fails if another process was first
+            os.link(draft, path)
+        except FileExistsError:
+            raise ConflictError(
+                f"there is a vault at {path}", hint="its keys open tracks: keep it"
+            ) from None
+        finally:
+            draft.unlink()
+
+    def close(self) -> None:
+        """Give back the file."""
+        with self._lock:
+            self._database.close()
+
+    def check(self) -> None:
+        """Raise `UnavailableError` or `IntegrityError` unless keys can be served."""
+        with self._lock, _translated():
+            [version] = self._database.execute("SELECT max(version) FROM kek").fetchone()
+            self._kek(version)
+
+    def keys(self, request: KeyRequest) -> tuple[ContentKey, ...]:
+        """The keys of *request*, tier by tier; asked again, the same KIDs, keys and IVs.
+
+        Raises:
+            InvalidInputError: The request is not for one of our tracks, or is empty.
+            UnavailableError: Another process holds the vault for too long.
+            IntegrityError: A row was changed.
+        """
+        wanted = _wanted(request)
+        with self._lock, _translated():
+            rows = self._find(wanted)
+            if any(row is None for row in rows):
+                with _transaction(self._database):
+                    for place, row in zip(wanted, rows, strict=True):
+                        if row is None:
+                            self._insert(*place)
+                    rows = self._find(wanted)
+            found = [row for row in rows if row is not None]
+            assert len(found) == len(wanted), "a KID of two keys"
+            return tuple(self._content_key(row) for row in found)
+
+    def licence(
+        self, kids: Sequence[UUID], *, track_id: str, tier: Tier
+    ) -> tuple[LicensedKey, ...]:
+        """Those of *kids* that belong to *track_id* and that *tier* includes.
+
+        A KID of nobody, of another track and of a higher tier are one case: the query does not
+        find them.
+        """
+        tiers = [t for t in Tier if tier.includes(t)]
+        query = (  # placeholders only: S608 sees a built string
+            f"SELECT {_COLUMNS} FROM content_key WHERE kid IN ({_marks(kids)})"  # noqa: S608
+            f" AND track_id = ? AND tier IN ({_marks(tiers)})"
+        )
+        with self._lock, _translated():
+            found = self._database.execute(query, [*(k.bytes for k in kids), track_id, *tiers])
+            rows = [_stored(row) for row in found]
+            return tuple(LicensedKey(row.kid, self._unseal(row)) for row in rows)
+
+    def stored(self, track_id: str | None = None) -> Iterator[StoredKey]:
+        """All rows, or those of a track, in the order of their KIDs."""
+        after = b""
+        while True:
+            with self._lock, _translated():
+                page = self._database.execute(
+                    f"SELECT {_COLUMNS} FROM content_key"  # noqa: S608  our own column names
+                    " WHERE kid > ? AND (? IS NULL OR track_id = ?) ORDER BY kid LIMIT 1000",
+                    (after, track_id, track_id),
+                ).fetchall()
+            if not page:
+                return
+            yield from map(_stored, page)
+            after = page[-1][0]
+
+    def unseal(self, row: StoredKey) -> bytes:
+        """The content key of *row*, 16 bytes.
+
+        Raises:
+            IntegrityError: The row was changed.
+        """
+        with self._lock, _translated():
+            return self._unseal(row)
+
+    def _find(self, wanted: Sequence[tuple[str, Tier, Scheme, int]]) -> list[StoredKey | None]:
+        query = (
+            f"SELECT {_COLUMNS} FROM content_key"  # noqa: S608  our own column names
+            " WHERE track_id = ? AND tier = ? AND scheme = ? AND period = ?"
+        )
+        rows = [self._database.execute(query, place).fetchone() for place in wanted]
+        return [_stored(row) if row else None for row in rows]
+
+    def _insert(self, track_id: str, tier: Tier, scheme: Scheme, period: int) -> None:
+        [version] = self._database.execute("SELECT max(version) FROM kek").fetchone()
+        # two calls: a generator that answers both at once has published keys as IVs before
+        key = self._random(KEY_SIZE)
+        iv = self._random(IV_SIZES[scheme])
+        assert key[: len(iv)] != iv, "the random source repeats itself"
+        kid = make_kid(self._kid_secret, track_id, tier, scheme, period)
+        row = StoredKey(
+            kid, track_id, tier, scheme, period, iv, version, b"", int(self._clock())
+        )  # fmt: skip
+        sealed = self._kek(version).wrap(key, context=row.context, nonce=self._random(NONCE_SIZE))
+        # OR IGNORE: whoever came first has made the key that everyone uses
+        self._database.execute(
+            f"INSERT OR IGNORE INTO content_key ({_COLUMNS})"  # noqa: S608  our own column names
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (kid.bytes, track_id, tier, scheme, period, iv, version, sealed, row.created_s),
+        )
+
+    def _content_key(self, row: StoredKey) -> ContentKey:
+        key = self._unseal(row)
+        signals = make_signals(row.kid, row.scheme, key, systems=self._systems)
+        description = KeyDescription(row.kid, row.tier, row.scheme, signals, row.period)
+        return ContentKey(description, key, row.iv)
+
+    def _unseal(self, row: StoredKey) -> bytes:
+        key = self._kek(row.kek_version).unwrap(row.sealed, context=row.context)
+        if len(key) != KEY_SIZE:
+            raise IntegrityError("a sealed key has a wrong size", hint="restore a backup")
+        return key
+
+    def _kek(self, version: int) -> WrappingKey:
+        """Unsealed once per process: no key derivation per request."""
+        if version not in self._keks:
+            row = self._database.execute(
+                "SELECT sealed FROM kek WHERE version = ?", (version,)
+            ).fetchone()
+            if row is None:
+                raise IntegrityError("a key-encryption key is gone", hint="restore a backup")
+            key = self._root.unwrap(row[0], context=context("kek/1", version))
+            self._keks[version] = WrappingKey(key)
+        return self._keks[version]
+
+
+def make_kid(secret: bytes, track_id: str, tier: Tier, scheme: Scheme, period: int) -> UUID:
+    """The KID of what a key is for: repeatable, and not to be guessed without *secret*.
+
+    A version 8 UUID (RFC 9562, 5.8).
+    """
+    digest = hmac.digest(secret, context("kid/1", track_id, tier, scheme, period), "sha256")
+    number = int.from_bytes(digest[:16], "big")
+    number = number & ~(0xF << 76) | 8 << 76
+    return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
+
+
+def _wanted(request: KeyRequest) -> list[tuple[str, Tier, Scheme, int]]:
+    if not _TRACK_ID.fullmatch(request.track_id):
+        raise InvalidInputError(
+            "not a track id", hint="lower-case letters, digits, _ and -, at most 64"
+        )
+    if not 0 <= request.period <= MAX_PERIOD:
+        raise InvalidInputError(f"a period is a number from 0 to {MAX_PERIOD}")
+    wanted = [
+        (request.track_id, tier, scheme, request.period)
+        for tier in request.tiers
+        for scheme in request.schemes
+    ]
+    if not wanted or len(set(wanted)) < len(wanted):
+        raise InvalidInputError("name each tier and scheme once, and at least one of each")
+    return wanted
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # mode=rw: a vault is made by `create` alone, whole
+    database = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=LOCK_TIMEOUT_S,
+        isolation_level=None,  # transactions are written out
+        check_same_thread=False,  # the vault's lock serialises threads
+    )
+    try:
+        database.execute("PRAGMA synchronous = FULL")  # a key that was handed out must not be lost
+        [application] = database.execute("PRAGMA application_id").fetchone()
+        [form] = database.execute("PRAGMA user_version").fetchone()
+    except BaseException:
+        database.close()
+        raise
+    if (application, form) != (_APPLICATION_ID, _FORMAT):
+        database.close()
+        raise IntegrityError(f"{path} is not a vault that this version reads")
+    return database
+
+
+def _stored(row: tuple[bytes, str, str, str, int, bytes, int, bytes, int]) -> StoredKey:
+    kid, track_id, tier, scheme, period, iv, kek_version, sealed, created_s = row
+    try:
+        return StoredKey(
+            UUID(bytes=kid), track_id, Tier(tier), Scheme(scheme), period, iv, kek_version,
+            sealed, created_s,
+        )  # fmt: skip
+    except ValueError:
+        raise IntegrityError("a row of the vault was changed", hint="restore a backup") from None
+
+
+def _marks(values: Sequence[object]) -> str:
+    return ", ".join("?" * len(values))
+
+
+@contextlib.contextmanager
+def _transaction(database: sqlite3.Connection) -> Iterator[None]:
+    # IMMEDIATE: a read that turns into a write could fail half-way, whatever it waits
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.OperationalError):
+            database.execute("ROLLBACK")
+        raise
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """SQLite's errors as ours; their text is dropped, it may quote a statement."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise UnavailableError(
+            f"the vault cannot be used now ({error.sqlite_errorname})",
+            hint="is its file readable, writable, and its disk not full?",
+        ) from None
+    except sqlite3.DatabaseError:
+        raise IntegrityError("the vault's file is damaged", hint="restore a backup") from None
