@@ -40,8 +40,8 @@ ERROR_COST_MS = 3500.0
 """What a failed start costs a listener: a timeout, then the best alternative."""
 MARGIN = 0.05
 MARGIN_SD = 2.0
-"""A challenger must be better by 5 % and two joint standard deviations: three equal pathways, probed
-each 5 s with 30 % noise, then flip less than once in four hours; one is 3.5 flips an hour."""
+"""A challenger must be better by 5 % and two joint standard deviations. Three equal ones, probed
+each 5 s with 30 % noise, then flip less than once in 4 hours; with one, 3.5 times an hour."""
 RAMP_S = 240.0
 """In which all sessions of a region move when there is no alarm: 25 % a minute."""
 OFFSET_HALF_LIFE_S = 1800.0
