@@ -90,11 +90,11 @@ class UrlSigner:
             kid, expires, track_id, tier, region, session_id = payload.decode("ascii").split("~")
             given = _unb64(mac)
         except ValueError:
-            raise _not_ours() from None
+            raise signature_error() from None
         # an unknown key id costs the same as a wrong signature
         expected = self._mac(self.secrets.get(kid, b"\0" * 32), payload)
         if not hmac.compare_digest(given, expected) or kid not in self.secrets:
-            raise _not_ours()
+            raise signature_error()
         grant = UrlGrant(track_id, Tier(tier), region, session_id, int(expires))
         if now_s >= grant.expires_s:
             raise TokenExpiredError(
@@ -133,14 +133,20 @@ def sign_playback(grant: PlaybackGrant, secret: bytes) -> str:
     )  # fmt: skip
 
 
-def open_playback(token: str, secret: bytes, *, now_s: float) -> PlaybackGrant:
+def open_playback(token: str, secret: bytes, *, now_s: float, grace_s: float = 0) -> PlaybackGrant:
     """The grant in *token*.
+
+    Args:
+        token: As received.
+        secret: Shared by the origin and the key server.
+        now_s: Seconds since the epoch.
+        grace_s: How long ago it may have expired; only for what renews it.
 
     Raises:
         UnauthorizedError: It is not a playback token of ours, or its time is over.
     """
     claims = _decode(token, secret, audience="playback")
-    issued_s, expires_s = _lifetime(claims, now_s=now_s, longest_s=PLAYBACK_TTL_S)
+    issued_s, expires_s = _lifetime(claims, now_s=now_s, longest_s=PLAYBACK_TTL_S, grace_s=grace_s)
     texts = [claims.get(name) for name in ("sub", "did", "sid", "trk", "tier")]
     if not all(isinstance(t, str) and t for t in texts) or texts[-1] not in list(Tier):
         raise _unauthorized()
@@ -235,19 +241,22 @@ def _decode(token: str, secret: bytes, *, audience: str) -> dict[str, Any]:
     return claims
 
 
-def _lifetime(claims: dict[str, Any], *, now_s: float, longest_s: int) -> tuple[int, int]:
+def _lifetime(
+    claims: dict[str, Any], *, now_s: float, longest_s: int, grace_s: float = 0
+) -> tuple[int, int]:
     issued_s, expires_s = claims.get("iat"), claims.get("exp")
     # type(...) is int: True is an int to isinstance, and "9e99" must not be a time
     if type(issued_s) is not int or type(expires_s) is not int:
         raise _unauthorized()
     if not 0 < expires_s - issued_s <= longest_s or issued_s > now_s + CLOCK_SKEW_S:
         raise _unauthorized()
-    if now_s >= expires_s:
+    if now_s >= expires_s + grace_s:
         raise UnauthorizedError("the token has expired", hint="ask for a new one")
     return issued_s, expires_s
 
 
-def _not_ours() -> SignatureError:
+def signature_error() -> SignatureError:
+    """The one answer for every URL that its token does not open, whatever the reason."""
     return SignatureError("this URL is not signed for this path", hint="start at /v1/play/start")
 
 

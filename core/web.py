@@ -22,6 +22,7 @@ ReadinessCheck = Callable[[], Awaitable[None]]
 METRICS = web.AppKey("metrics", Metrics)
 LOG = web.AppKey("log", logging.Logger)
 READINESS: web.AppKey[dict[str, ReadinessCheck]] = web.AppKey("readiness", dict)
+REQUEST_ID = web.RequestKey("request_id", str)
 
 MAX_BODY_SIZE = 64 * 1024
 """Bytes of a request body; more is answered with 413."""
@@ -54,7 +55,7 @@ def create_app(metrics: Metrics, log: logging.Logger) -> web.Application:
     """An application with health, metrics and the shared behaviour, and no routes of a role."""
     app = web.Application(middlewares=[_observe, _problems], client_max_size=MAX_BODY_SIZE)
     app[METRICS], app[LOG], app[READINESS] = metrics, log, {}
-    app.on_response_prepare.append(_add_cors)
+    app.on_response_prepare.append(_add_shared_headers)
     app.add_routes(
         [
             web.get("/healthz", _healthz),
@@ -93,7 +94,7 @@ def bearer(request: web.Request) -> str:
 async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     given = request.headers.get("X-Request-Id", "")
     request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
-    request["request_id"] = request_id
+    request[REQUEST_ID] = request_id
     resource = request.match_info.route.resource
     # the pattern, not the path: the path may hold a token, and its values are unbounded
     route = resource.canonical if resource else "unmatched"
@@ -102,7 +103,6 @@ async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         response = await handler(request)
         status = response.status
-        response.headers["X-Request-Id"] = request_id
         return response
     finally:
         metrics = request.app[METRICS]
@@ -147,7 +147,7 @@ def _from_http(error: web.HTTPException) -> ToolkitError:
 def _log_failure(request: web.Request, error: Exception) -> None:
     resource = request.match_info.route.resource
     fields = {
-        "request": request.get("request_id"),
+        "request": request.get(REQUEST_ID),
         "method": request.method,
         "route": resource.canonical if resource else "unmatched",
     }
@@ -158,8 +158,12 @@ def _log_failure(request: web.Request, error: Exception) -> None:
     )
 
 
-async def _add_cors(_: web.Request, response: web.StreamResponse) -> None:
+async def _add_shared_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Here and not in a middleware: a streamed answer has sent its headers when it returns."""
     response.headers.update(CORS)
+    response.headers["Server"] = "tonearm"  # versions are nobody's business
+    if REQUEST_ID in request:
+        response.headers["X-Request-Id"] = request[REQUEST_ID]
 
 
 async def _healthz(_: web.Request) -> web.Response:
