@@ -26,6 +26,8 @@ Layout = Literal["segments", "byterange"]
 
 VERSION = 6  # EXT-X-MAP in a media playlist needs 6, KEYFORMAT 5 (RFC 8216, section 7)
 
+IDENTITY = "identity"  # the KEYFORMAT of a bare key (RFC 8216, 4.3.2.4)
+
 GAPLESS_DATA_ID = "org.tonearm.gapless"
 LOUDNESS_DATA_ID = "org.tonearm.loudness"
 
@@ -48,11 +50,7 @@ def multivariant(p: Presentation, drm: DrmProfile, tier: Tier, options: Manifest
         )
     lines += _session_data(p, pairs)
     keys = {key.kid: key for _, file in pairs if (key := key_of(p, file))}
-    lines += dict.fromkeys(
-        f"#EXT-X-SESSION-KEY:{_key_attributes(tag, options)}"
-        for key in keys.values()
-        for tag in _tags(key)
-    )
+    lines += [line for key in keys.values() for line in _session_key_lines(key, options)]
     for rendition, file in pairs:
         lines.append(f"#EXT-X-STREAM-INF:{_variant_attributes(rendition, file, options)}")
         lines.append(f"{options.media_prefix}{rendition.name}.m3u8")
@@ -88,7 +86,7 @@ def media(
     # Before the key tags: the init segment is in the clear (RFC 8216, 4.3.2.5).
     lines.append(_map(url, file, layout))
     if key := key_of(p, file):
-        lines += [f"#EXT-X-KEY:{_key_attributes(tag, options)}" for tag in _tags(key)]
+        lines += _key_lines(key, options)
     lines += _segments(url, file, seconds, layout)
     lines.append("#EXT-X-ENDLIST")
     return _text(lines)
@@ -136,9 +134,36 @@ def loudness_value(p: Presentation) -> str:
     return " ".join(f"{name}={value:.2f}" for name, value in numbers if value is not None)
 
 
-def _tags(key: KeyDescription) -> Iterator[HlsKeyTag]:
-    for signal in key.signals:
-        yield from signal.hls
+def _tags(key: KeyDescription) -> tuple[list[HlsKeyTag], list[HlsKeyTag]]:
+    """The identity tags, and all others."""
+    tags = [tag for signal in key.signals for tag in signal.hls]
+    return (
+        [tag for tag in tags if tag.keyformat == IDENTITY],
+        [tag for tag in tags if tag.keyformat != IDENTITY],
+    )
+
+
+def _session_key_lines(key: KeyDescription, options: ManifestOptions) -> Iterator[str]:
+    """Once per key and format; not `identity`: Shaka would file it under KID 0."""
+    for tag in _tags(key)[1]:
+        yield f"#EXT-X-SESSION-KEY:{_key_attributes(tag, options)}"
+
+
+def _key_lines(key: KeyDescription, options: ManifestOptions) -> Iterator[str]:
+    """The key tags of a media playlist, in the order in which every player finds its own.
+
+    Shaka Player knows ClearKey only as `identity` and collects every tag it meets. hls.js knows it
+    as `org.w3.clearkey`, but an identity tag in force makes it blind to all others when METHOD is
+    SAMPLE-AES. So identity stands first and is cancelled: METHOD=NONE has no KEYFORMAT, that is
+    the identity one (RFC 8216, 4.3.2.4), and the tags behind it are the ones in force.
+    """
+    identity, others = _tags(key)
+    for tag in identity:
+        yield f"#EXT-X-KEY:{_key_attributes(tag, options)}"
+    if identity and others:
+        yield "#EXT-X-KEY:METHOD=NONE"
+    for tag in others:
+        yield f"#EXT-X-KEY:{_key_attributes(tag, options)}"
 
 
 def _key_attributes(tag: HlsKeyTag, options: ManifestOptions) -> str:

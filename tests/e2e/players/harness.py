@@ -1,0 +1,184 @@
+"""Drive shaka-player, hls.js and dash.js in Chromium, with bounded waits and readable failures.
+
+A page is served by `player_routes`, which any aiohttp application may mount; it loads players
+from a `node_modules` folder. `Player` is the Python side: load, play, wait, read, seek, meter.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from playwright.async_api import Error, Page
+
+HERE = Path(__file__).parent
+PACKAGES = ("shaka-player", "hls.js", "dashjs")
+
+CHROMIUM_ARGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+)
+
+START_S = 20.0
+"""How long a first sound may take on a busy machine."""
+
+POLL_S = 0.1
+
+
+class PlayerError(AssertionError):
+    """The player did not do what was waited for; the message holds its state and log."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a player shows: times in seconds, `buffered` as (start, end) pairs."""
+
+    time: float
+    duration: float | None
+    buffered: list[tuple[float, float]]
+    paused: bool
+    ended: bool
+    ready: int
+    rung: str | None
+    rungs: list[str]
+    keySystem: str | None  # noqa: N815 - the spelling of the page
+    errors: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Sound that came out since the last reading; full scale is 1."""
+
+    rms: float
+    peak: float
+    frames: int
+
+    @property
+    def rms_dbfs(self) -> float:
+        return 20 * math.log10(self.rms) if self.rms else -math.inf
+
+
+def player_routes(node_modules: Path) -> list[web.AbstractRouteDef]:
+    """Routes of the page: `/harness/index.html` and the players beside it."""
+    return [
+        web.static("/harness/players", node_modules),
+        web.static("/harness", HERE),
+    ]
+
+
+class Player:
+    """A page with one audio element."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        """*url* is where `player_routes` are mounted, with the scheme and port."""
+        self.page = page
+        self.url = f"{url}/harness/index.html"
+        self.log: list[str] = []
+        self.requests: list[str] = []
+        page.on("console", lambda message: self.log.append(message.text[:300]))
+        page.on("crash", lambda _: self.log.append("the page crashed"))
+        page.on("request", lambda request: self.requests.append(request.url))
+
+    async def load(
+        self,
+        player: str,
+        manifest: str,
+        *,
+        token: str | None = None,
+        license_url: str | None = None,
+        pathways: dict[str, str] | None = None,
+    ) -> None:
+        """Open *manifest* with *player*: ``shaka``, ``hls`` or ``dash``.
+
+        Args:
+            token: Sent as `Authorization: Bearer` with licence and key requests.
+            license_url: Only hls.js needs it; the others read it in the manifest.
+            pathways: Id to base URL; applies the fixes in steering.js, and keeps the buffer short
+                so that a change of pathway shows soon.
+        """
+        await self.page.goto(self.url)
+        await self.page.wait_for_selector("body[data-ready]", state="attached")
+        spec = {
+            "player": player,
+            "url": manifest,
+            "token": token,
+            "license": license_url,
+            "pathways": pathways and [{"id": i, "baseUrl": u} for i, u in pathways.items()],
+        }
+        try:
+            await asyncio.wait_for(self.call("load", spec), START_S)
+        except (Error, TimeoutError) as error:
+            raise PlayerError(
+                f"{player} cannot load {manifest}: {error}\n{self._tail()}"
+            ) from error
+
+    async def play(self, *, rate: float = 1.0) -> State:
+        """Start, and wait until the clock runs."""
+        await self.call("rate", rate)
+        await self.page.evaluate("() => { harness.play().catch(() => {}); }")
+        before = (await self.state()).time
+        return await self.until(lambda s: s.time > before + 0.3, "plays")
+
+    async def seek(self, seconds: float) -> State:
+        """Jump, and wait until the clock runs on from there."""
+        await self.call("seek", seconds)
+        return await self.until(lambda s: s.time > seconds + 0.3, f"plays from {seconds} s")
+
+    async def until(
+        self, done: Callable[[State], bool], what: str, timeout_s: float = START_S
+    ) -> State:
+        """The first state that is *done*.
+
+        Raises:
+            PlayerError: It took longer, or the player reported an error before.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            state = await self.state()
+            if done(state):
+                return state
+            if state.errors or time.monotonic() > deadline:
+                raise PlayerError(f"not seen in {timeout_s} s: {what}\n{state}\n{self._tail()}")
+            await asyncio.sleep(POLL_S)
+
+    async def ended(self, timeout_s: float) -> State:
+        """Wait for the end of the track."""
+        return await self.until(lambda s: s.ended, "reaches the end", timeout_s)
+
+    async def state(self) -> State:
+        return State(**await self.call("state"))
+
+    async def select(self, rung: str) -> None:
+        """Play *rung* from now on, and adapt no more."""
+        await self.call("select", rung)
+
+    async def meter(self) -> None:
+        """Measure what is heard from now on; once per `load`."""
+        await self.call("meter")
+
+    async def level(self, seconds: float) -> Level:
+        """What is heard in the next *seconds*."""
+        await self.call("level")
+        await asyncio.sleep(seconds)
+        return Level(**await self.call("level"))
+
+    async def call(self, name: str, *arguments: Any) -> Any:
+        """Call `harness.<name>` in the page."""
+        return await self.page.evaluate(
+            "([name, args]) => harness[name](...args)", [name, list(arguments)]
+        )
+
+    def _tail(self) -> str:
+        return "\n".join(
+            ["last log lines:", *self.log[-15:], "last requests:", *self.requests[-8:]]
+        )
