@@ -232,7 +232,7 @@ def _users_outside_core(target):
     while queue:
         wanted = queue.pop()
         for module in SOURCES:
-            if wanted not in _imports(module) or module in seen:
+            if module in seen or not any(_below(name, [wanted]) for name in _imports(module)):
                 continue
             if module.startswith("core"):
                 seen.add(module)
