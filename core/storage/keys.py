@@ -17,7 +17,7 @@ def check_key(key: str) -> str:
 
     Raises:
         InvalidInputError: The key is empty or too long, starts with a slash, has an empty,
-            ``.`` or ``..`` part, a reserved part, or control characters.
+            ``.`` or ``..`` part, a reserved part, a backslash or control characters.
     """
     if not key:
         raise InvalidInputError("an object key is empty")
@@ -42,8 +42,9 @@ def _check_parts(key: str, parts: list[str]) -> None:
             f"the object key {key[:80]!r} is too long",
             hint=f"at most {MAX_KEY_SIZE} bytes, {MAX_PART_SIZE} between two slashes",
         )
-    if any(ord(char) < 0x20 or ord(char) == 0x7F for char in key):  # S3 lists are XML
-        raise InvalidInputError(f"the object key {key!r} holds control characters")
+    # S3 lists are XML; some stores take a backslash for a slash
+    if any(char in "\\\x7f" or ord(char) < 0x20 for char in key):
+        raise InvalidInputError(f"the object key {key!r} has a control character or a backslash")
     if any(part in ("", ".", "..") or part.startswith(TEMPORARY_PREFIX) for part in parts):
         raise InvalidInputError(f"the object key {key!r} has an empty or reserved part")
 
