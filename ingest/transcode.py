@@ -12,6 +12,7 @@ counts the samples, reads every error line and leaves the last word to the calle
 """
 
 import collections
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ def command(job: Job) -> list[str]:
             made.append(_output(_format(branches[index], sample_format, layout), output, depth))
     merged = ffmpeg.merge_outputs(*made).global_args(*_global_args(job.toolchain))
     argv = [str(arg) for arg in merged.compile(cmd=str(job.toolchain.ffmpeg))]
-    return _one_thread_per_filter(argv, job.toolchain)
+    return _one_thread_per_branch(argv, job.toolchain)
 
 
 def _format(stream: Any, sample_format: str, layout: str) -> Any:
@@ -144,16 +145,21 @@ def _output(stream: Any, output: Output, lossless_bits: int) -> Any:
     )
 
 
-def _one_thread_per_filter(argv: list[str], toolchain: Toolchain) -> list[str]:
-    """Make each filter a graph of its own, if this ffmpeg can link graphs.
+def _one_thread_per_branch(argv: list[str], toolchain: Toolchain) -> list[str]:
+    """Make the last filter of each branch a graph of its own, if this ffmpeg can link graphs.
 
-    A graph runs in one thread and hands each encoder two frames at most; a slow encoder then stalls
-    all others. Linked graphs queue between themselves. The bytes are the same.
+    A graph runs in one thread and hands each encoder two frames at most, so a slow encoder stalls
+    all others; linked graphs queue between themselves. Only stateless filters may move: a linked
+    graph loses what a resampler or `asetnsamples` still holds at the end of the stream.
     """
     if toolchain.release < CHAINED_GRAPHS_VERSION:
         return argv
     at = argv.index("-filter_complex")
-    graphs = [part for graph in argv[at + 1].split(";") for part in ("-filter_complex", graph)]
+    filters = argv[at + 1].split(";")
+    ends = {label for flag, label in itertools.pairwise(argv) if flag == "-map"}
+    last = [f for f in filters if f[f.rindex("[") :] in ends]
+    trunk = ";".join(f for f in filters if f not in last)
+    graphs = [part for graph in (trunk, *last) for part in ("-filter_complex", graph)]
     return [*argv[:at], *graphs, *argv[at + 2 :]]
 
 
