@@ -41,7 +41,7 @@ samples: $(VENV)/.runtime
 
 players:
 	@command -v npm >/dev/null || { echo "npm is not installed, so there are no players; hint: install Node.js 20 or newer" >&2; exit 1; }
-	@$(MAKE) --no-print-directory $(PLAYERS)
+	@$(MAKE) --no-print-directory --silent $(PLAYERS)
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/commands.py > docs/commands.md.new
