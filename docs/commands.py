@@ -1,5 +1,6 @@
 """Print docs/commands.md, from the commands themselves; `make docs` writes the file."""
 
+import inspect
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,7 +43,7 @@ def document(root: click.Group) -> str:
 def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"## `{context.command_path}`\n"
-    yield f"{(command.help or '').strip()}\n"
+    yield f"{inspect.cleandoc(command.help or '')}\n"
     yield f"```\n{context.command_path} {usage}\n```\n"
     options = [p for p in command.params if isinstance(p, click.Option)]
     if options:
