@@ -37,7 +37,7 @@ bench: $(VENV)/.dev
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 samples: $(VENV)/.runtime
-	$(BIN)/python samples/synthesise.py
+	$(BIN)/python -m ingest.synthesis samples/masters
 
 players:
 	@command -v npm >/dev/null || { echo "npm is not installed, so there are no players; hint: install Node.js 20 or newer" >&2; exit 1; }
