@@ -74,7 +74,7 @@ def find_keys(
     """Look for the vault's keys in files and folders.
 
     Returns:
-        How many files were read, and one finding for each that holds a key.
+        How many files there are, and one finding for each that holds a key or cannot be read.
 
     Raises:
         InvalidInputError: The vault has more than `MAX_KEYS` keys.
@@ -88,7 +88,15 @@ def find_keys(
         if len(keys) > MAX_KEYS:
             raise InvalidInputError(f"more than {MAX_KEYS} keys to look for", hint="use --track")
     search = KeySearch(keys)
-    return len(files), [Finding("key-in-file", str(f)) for f in files if search.is_in(f)]
+    return len(files), [finding for file in files for finding in _look(search, file)]
+
+
+def _look(search: "KeySearch", file: Path) -> Iterator[Finding]:
+    try:
+        if search.is_in(file):
+            yield Finding("key-in-file", str(file))
+    except OSError:
+        yield Finding("unreadable", str(file))
 
 
 class KeySearch:

@@ -1,0 +1,335 @@
+"""The contract of key sources, over the vault in this process and over HTTP; and the client."""
+
+import asyncio
+import base64
+import contextlib
+import http.server
+import io
+import json
+import threading
+from dataclasses import replace
+
+import pytest
+from aiohttp import web
+
+from core.errors import IntegrityError, InvalidInputError, UnauthorizedError, UnavailableError
+from core.grants import open_operator
+from core.model import Scheme, Tier
+from core.telemetry import Metrics, open_log
+from core.web import create_app
+from keyserver.app import KeyServer, setup
+from keyserver.signals import SYSTEMS
+from keyserver.vault import Vault
+from packager.keysource import KeyRequest
+from packager.keysource_http import ATTEMPTS, MAX_ANSWER_SIZE, MAX_BACKOFF_S, HttpKeySource
+
+# core.web names the request id by a string, of which aiohttp warns once per process
+pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web_exceptions.NotAppKeyWarning")
+
+NOW = 1_800_000_000
+OPERATOR = b"o" * 32
+ALL = KeyRequest("song", tuple(Tier), tuple(Scheme))
+
+
+@contextlib.contextmanager
+def serving(app):
+    """*app* on a free port, in a thread with a loop of its own."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def run(coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(10)
+
+    runner = web.AppRunner(app)
+    try:
+        run(runner.setup())
+        run(web.TCPSite(runner, "127.0.0.1", 0).start())
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        run(runner.cleanup())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+@pytest.fixture
+def vault(tmp_path):
+    with contextlib.closing(
+        Vault.open(tmp_path / "keys.sqlite", b"r" * 32, b"k" * 32, systems=tuple(SYSTEMS))
+    ) as vault:
+        yield vault
+
+
+@pytest.fixture
+def key_server_url(vault):
+    app = create_app(Metrics.create(), open_log("test", io.StringIO()))
+    server = KeyServer(
+        vault=vault, playback_secret=b"p" * 32, operator_secret=OPERATOR, clock=lambda: NOW
+    )
+    setup(app, server)
+    with serving(app) as url:
+        yield url
+
+
+@pytest.fixture(params=["vault", "http"])
+def source(request):
+    if request.param == "vault":
+        return request.getfixturevalue("vault")
+    return HttpKeySource(request.getfixturevalue("key_server_url"), OPERATOR, clock=lambda: NOW)
+
+
+def test_there_is_one_key_for_each_tier_and_scheme_in_order(source):
+    keys = source.keys(replace(ALL, period=2))
+
+    assert [(k.description.tier, k.description.scheme, k.description.period) for k in keys] == [
+        (tier, scheme, 2) for tier in Tier for scheme in Scheme
+    ]
+    assert len({k.key for k in keys}) == len({k.description.kid for k in keys}) == len(keys)
+
+
+def test_asked_again_the_same_kids_keys_and_ivs_are_given(source):
+    assert source.keys(ALL) == source.keys(ALL)
+
+
+def test_sizes_are_those_of_the_scheme_and_no_iv_is_a_key(source):
+    for key in source.keys(ALL):
+        assert len(key.key) == 16
+        assert len(key.iv) == (16 if key.description.scheme is Scheme.CBCS else 8)
+        assert not key.key.startswith(key.iv)
+
+
+def test_every_key_says_how_players_find_it(source):
+    for key in source.keys(ALL):
+        signals = key.description.signals
+        assert any(key.description.kid.bytes in s.pssh for s in signals)
+        assert any(s.dash_value and s.license_path for s in signals)
+        assert any(tag.keyid == key.description.kid for s in signals for tag in s.hls)
+
+
+def test_part_of_a_request_gives_the_same_keys(source):
+    some = source.keys(KeyRequest("song", (Tier.HIGH,), (Scheme.CBCS,)))
+
+    assert set(some) <= set(source.keys(ALL))
+
+
+def test_another_track_and_another_period_have_other_keys(source):
+    requests = [ALL, replace(ALL, track_id="another"), replace(ALL, period=1)]
+    keys = [k for request in requests for k in source.keys(request)]
+
+    assert len({k.key for k in keys}) == len({k.iv for k in keys}) == 3 * 8
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [replace(ALL, track_id="../x"), replace(ALL, tiers=()), replace(ALL, period=-1)],
+)
+def test_a_senseless_request_is_refused(source, request_):
+    with pytest.raises(InvalidInputError):
+        source.keys(request_)
+
+
+def test_both_give_the_same(vault, key_server_url):
+    assert HttpKeySource(key_server_url, OPERATOR, clock=lambda: NOW).keys(ALL) == vault.keys(ALL)
+
+
+async def test_it_works_in_a_thread_beside_a_running_loop(vault, key_server_url):
+    source = HttpKeySource(key_server_url + "/", OPERATOR, clock=lambda: NOW)
+
+    given = await asyncio.gather(*(asyncio.to_thread(source.keys, ALL) for _ in range(4)))
+
+    assert all(keys == vault.keys(ALL) for keys in given)
+
+
+def test_a_wrong_operator_secret_is_told_apart_and_not_tried_again(key_server_url):
+    source = HttpKeySource(key_server_url, b"x" * 32, clock=lambda: NOW, sleep=None)
+
+    with pytest.raises(UnauthorizedError, match="does not know us"):
+        source.keys(ALL)
+
+
+def test_the_secret_does_not_print():
+    assert "ooo" not in repr(HttpKeySource("http://localhost:1", OPERATOR))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://keys.example.com",
+        "http://10.0.0.1:8080",
+        "http://127.0.0.1.example.com",
+        "http://127.0.0.1@example.com/",
+        "https://user:pass@example.com",
+        "https://example.com?x=1",
+        "https://example.com:port",
+        "https://[::1",
+        "file:///etc/passwd",
+        "keys.example.com",
+        "",
+    ],
+)
+def test_keys_do_not_cross_a_network_in_clear(url):
+    with pytest.raises(InvalidInputError, match="address"):
+        HttpKeySource(url, OPERATOR)
+
+
+@pytest.mark.parametrize("url", ["https://keys.example.com/base", "http://[::1]:80"])
+def test_https_and_this_machine_are_taken(url):
+    assert HttpKeySource(url, OPERATOR).base_url == url
+
+
+class Scripted(http.server.BaseHTTPRequestHandler):
+    """Answers with the next line of the script: a status, headers and a body."""
+
+    def do_POST(self):
+        self.server.asked.append((self.path, self.headers, self.rfile.read(
+            int(self.headers["Content-Length"]))))  # fmt: skip
+        status, headers, body = self.server.script.pop(0)
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+@pytest.fixture
+def scripted():
+    """A server that answers as told, and remembers what it was asked."""
+    server = http.server.HTTPServer(("127.0.0.1", 0), Scripted)
+    server.script, server.asked = [], []
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def client_of(server, slept=None):
+    url = f"http://127.0.0.1:{server.server_port}/base"
+    sleep = (lambda _: None) if slept is None else slept.append
+    return HttpKeySource(url, OPERATOR, clock=lambda: NOW, sleep=sleep)
+
+
+ONE = KeyRequest("song", (Tier.LOW,), (Scheme.CBCS,))
+
+
+def b64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def good(**changes):
+    kid = "01020304-0506-8708-8900-aabbccddeeff"
+    tag = {
+        "method": "SAMPLE-AES", "uri": "/k", "keyformat": "identity", "keyformatversions": "1",
+        "iv": None, "keyid": kid,
+    }  # fmt: skip
+    signal = {
+        "systemId": kid, "pssh": "", "dashValue": None, "licensePath": None, "hls": [tag],
+    }  # fmt: skip
+    key = {
+        "kid": kid, "tier": "low", "scheme": "cbcs", "period": 0, "key": b64url(b"k" * 16),
+        "iv": b64url(b"i" * 16), "signals": [signal],
+    }  # fmt: skip
+    return {"keys": [key | changes]}
+
+
+def test_it_asks_as_an_operator_and_again_after_a_passing_failure(scripted):
+    slept = []
+    unwell = (503, {"Retry-After": "2"}, b"")
+    cut = (200, {"Content-Length": "9999"}, b'{"keys"')
+    scripted.script += [unwell, cut, (200, {}, json.dumps(good()).encode())]
+
+    [key] = client_of(scripted, slept).keys(ONE)
+
+    assert (key.key, key.iv) == (b"k" * 16, b"i" * 16)
+    assert slept == [2.0, 4.0]
+    for path, headers, body in scripted.asked:
+        assert path == "/base/v1/keys"
+        open_operator(headers["Authorization"].removeprefix("Bearer "), OPERATOR, now_s=NOW)
+        assert json.loads(body)["trackId"] == "song"
+
+
+def test_it_gives_up_after_a_bounded_number_of_tries(scripted):
+    slept = []
+    scripted.script += [(503, {"Retry-After": "86400"}, b"")] * ATTEMPTS
+
+    with pytest.raises(UnavailableError, match="status 503") as raised:
+        client_of(scripted, slept).keys(ONE)
+
+    assert raised.value.hint
+    assert slept == [MAX_BACKOFF_S] * (ATTEMPTS - 1)
+
+
+def test_nobody_there_is_unavailable():
+    source = HttpKeySource("http://127.0.0.1:1", OPERATOR, sleep=lambda _: None)
+
+    with pytest.raises(UnavailableError, match="ConnectionRefusedError"):
+        source.keys(ONE)
+
+
+@pytest.mark.parametrize("status", [301, 307, 404, 418])
+def test_a_redirect_is_not_followed_and_a_stranger_not_asked_twice(scripted, status):
+    scripted.script += [(status, {"Location": "http://127.0.0.1:1/"}, b"")]
+
+    with pytest.raises(UnavailableError, match=str(status)):
+        client_of(scripted).keys(ONE)
+
+
+def test_a_refusal_is_passed_on_in_the_servers_words(scripted):
+    scripted.script += [(400, {}, b'{"detail": "not a track id"}'), (400, {}, b"<html>")]
+
+    for words in ("request: not a track id$", "request$"):
+        with pytest.raises(InvalidInputError, match=words):
+            client_of(scripted).keys(ONE)
+
+
+SECRET = b64url(b"s3cr3t-s3cr3t-16")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<html>",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"keys": 1}',
+        b'{"keys": []}',
+        b'{"keys": [1]}',
+        b"[" * 100_000,
+        {"keys": good()["keys"] * 2},
+        good(tier="high"),
+        good(scheme="cenc"),
+        good(period=1),
+        good(period=False),
+        good(kid="0102030405068708890 0aabbccddeeff"),
+        good(kid="01020304050687088900aabbccddeeff"),
+        good(key=SECRET, iv=SECRET),
+        good(key=SECRET + "=="),
+        good(key=SECRET[:-3]),
+        good(iv=b64url(b"i" * 8)),
+        good(signals=[1]),
+        good(signals=None),
+        good(signals=[{"systemId": 1}]),
+        good(signals=[good()["keys"][0]["signals"][0] | {"dashValue": 'a"\n#EXT'}]),
+    ],
+)
+def test_an_answer_that_is_not_these_keys_is_refused_without_quoting_it(scripted, answer):
+    data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    scripted.script += [(200, {}, data)]
+
+    with pytest.raises(IntegrityError, match="not the keys") as raised:
+        client_of(scripted).keys(ONE)
+
+    assert SECRET not in f"{raised.value!r} {raised.value.hint} {raised.value.__cause__!r}"
+
+
+def test_an_endless_answer_is_cut(scripted):
+    scripted.script += [(200, {}, b" " * (MAX_ANSWER_SIZE + 1))] * ATTEMPTS
+
+    with pytest.raises(UnavailableError, match="HTTPException"):
+        client_of(scripted).keys(ONE)
