@@ -1,0 +1,120 @@
+"""Movie Fragment Box with one track fragment. ISO/IEC 14496-12:2022, 8.8.4 to 8.8.6."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from core.errors import MalformedBoxError
+from packager.mp4.grammar import HEADER_SIZE, Bytes, Fields, box, full_box, only, optional
+from packager.mp4.grammar import read_boxes as boxes_of
+from packager.mp4.roll import RollMembers
+from packager.mp4.saio import AuxiliaryOffset
+from packager.mp4.saiz import AuxiliarySizes
+from packager.mp4.senc import SampleEncryption
+from packager.mp4.tfdt import DecodeTime
+from packager.mp4.tfhd import TrackFragmentHeader
+from packager.mp4.trun import TrackRun
+
+_FIXED_SIZE = 8 + 16 + 8 + 28 + 20 + 20
+"""moof, mfhd, traf, tfhd, tfdt, and trun without its samples."""
+_SBGP_SIZE, _SENC_SIZE, _SAIZ_SIZE, _SAIO_SIZE = 28, 16, 17, 20
+IV_SIZE = 8
+
+
+def moof_size(samples: int, *, durations: bool, roll: bool, ivs: bool | None) -> int:
+    """Bytes of an encoded fragment header; `ivs` is None in the clear, False for a constant IV."""
+    size = _FIXED_SIZE + samples * (8 if durations else 4) + (_SBGP_SIZE if roll else 0)
+    if ivs is None:
+        return size
+    return size + _SENC_SIZE + (_SAIZ_SIZE + _SAIO_SIZE + IV_SIZE * samples if ivs else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class MovieFragment:
+    """What stands before an `mdat`; offsets inside are computed and checked, not stored.
+
+    Attributes:
+        durations: Ticks of each sample, or empty if all last `sample_duration`.
+        roll: Whether every sample is in the roll group of the init segment.
+        encryption: None in the clear. With IVs, `saiz` and `saio` point to them; with a
+            constant IV both are absent, the one layout that every decrypter accepts.
+    """
+
+    sequence_number: int
+    decode_time: int
+    sample_duration: int
+    sizes: tuple[int, ...]
+    durations: tuple[int, ...] = ()
+    roll: bool = False
+    encryption: SampleEncryption | None = None
+
+    def encode(self) -> bytes:
+        """The whole box; its `mdat` must follow at once."""
+        count = len(self.sizes)
+        ivs = None if self.encryption is None else bool(self.encryption.ivs)
+        size = moof_size(count, durations=bool(self.durations), roll=self.roll, ivs=ivs)
+        moof = box(
+            b"moof",
+            full_box(b"mfhd", 0, 0, self.sequence_number.to_bytes(4, "big")),
+            box(
+                b"traf",
+                TrackFragmentHeader(self.sample_duration).encode(),
+                DecodeTime(self.decode_time).encode(),
+                TrackRun(size + HEADER_SIZE, self.sizes, self.durations).encode(),
+                RollMembers(count).encode() if self.roll else b"",
+                self._protection(size),
+            ),
+        )
+        assert len(moof) == size
+        return moof
+
+    def _protection(self, size: int) -> bytes:
+        """`saiz`, `saio` and `senc`, which end the `moof` of *size* bytes."""
+        senc = self.encryption
+        if senc is None:
+            return b""
+        if not senc.ivs:
+            return senc.encode()
+        assert len(senc.ivs) == IV_SIZE * senc.sample_count
+        saiz = AuxiliarySizes(IV_SIZE, senc.sample_count)
+        return saiz.encode() + AuxiliaryOffset(size - len(senc.ivs)).encode() + senc.encode()
+
+    @classmethod
+    def decode(cls, payload: Bytes, iv_size: int = 0) -> Self:
+        """Read what `encode` wrote after the header; *iv_size* is that of `tenc`.
+
+        Raises:
+            MalformedBoxError: Also when an offset does not point where it must.
+        """
+        boxes = boxes_of(payload)
+        mfhd = Fields(only(boxes, b"mfhd"))
+        mfhd.version()
+        sequence_number = mfhd.uint(4)
+        mfhd.end()
+        traf = boxes_of(only(boxes, b"traf"), depth=1)
+        header = TrackFragmentHeader.decode(only(traf, b"tfhd"))
+        time = DecodeTime.decode(only(traf, b"tfdt"))
+        run = TrackRun.decode(only(traf, b"trun"))
+        count = len(run.sizes)
+        sbgp, senc = optional(traf, b"sbgp"), optional(traf, b"senc")
+        if sbgp is not None and RollMembers.decode(sbgp).sample_count != count:
+            raise MalformedBoxError("sbgp and trun count different samples")
+        encryption = None if senc is None else SampleEncryption.decode(senc, iv_size)
+        if encryption is not None and encryption.sample_count != count:
+            raise MalformedBoxError("senc and trun count different samples")
+        if encryption is not None and iv_size not in (0, IV_SIZE):
+            raise MalformedBoxError(f"IVs have {iv_size} bytes instead of {IV_SIZE}")
+        if encryption is not None and iv_size and not count:
+            raise MalformedBoxError("a fragment with IVs has no samples")
+        fragment = cls(
+            sequence_number,
+            time.ticks,
+            header.sample_duration,
+            run.sizes,
+            run.durations,
+            sbgp is not None,
+            encryption,
+        )
+        # offsets, order and everything that is not a field: there is one right way to write it
+        if fragment.encode()[HEADER_SIZE:] != payload:
+            raise MalformedBoxError("moof is not laid out as its fields require")
+        return fragment

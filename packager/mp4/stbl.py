@@ -1,0 +1,86 @@
+"""Sample tables of a progressive file, as arrays. ISO/IEC 14496-12:2022, 8.6.1.2, 8.7.3 to 8.7.5.
+
+Read only: what we write is fragmented and has no sample tables.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import MalformedBoxError
+from packager.mp4.grammar import Box, Bytes, Fields, only, optional
+
+MAX_SAMPLES = 1 << 26
+"""Two weeks of AAC."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SampleTables:
+    """Sizes of all samples in bytes, offsets of the chunks in the file, samples in each chunk."""
+
+    sizes: NDArray[np.uint32]
+    chunk_offsets: NDArray[np.int64]
+    chunk_samples: NDArray[np.int64]
+    durations: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def decode(cls, stbl: list[Box]) -> Self:
+        """Read the tables; raise MalformedBoxError, nothing else."""
+        sizes = _sizes(only(stbl, b"stsz"))
+        wide = optional(stbl, b"co64")
+        offsets = _rows(only(stbl, b"stco"), 1) if wide is None else _rows(wide, 1, ">i8")
+        samples = _chunk_samples(_rows(only(stbl, b"stsc"), 3), len(offsets))
+        if int(samples.sum()) != len(sizes):
+            raise MalformedBoxError("stsc and stsz count different samples")
+        runs = _rows(only(stbl, b"stts"), 2)
+        if int(runs[:, 0].sum()) != len(sizes):
+            raise MalformedBoxError("stts and stsz count different samples")
+        durations = tuple((int(n), int(ticks)) for n, ticks in _merged(runs))
+        return cls(sizes, offsets[:, 0], samples, durations)
+
+    def start_if_contiguous(self) -> int | None:
+        """Where the first sample lies if all others follow without a gap, else None."""
+        if not len(self.sizes):
+            return None
+        ends = np.cumsum(self.sizes, dtype=np.int64)
+        firsts = np.cumsum(self.chunk_samples) - self.chunk_samples
+        before = np.where(firsts > 0, ends[np.maximum(firsts, 1) - 1], 0)
+        start = int(self.chunk_offsets[0])
+        return start if np.array_equal(self.chunk_offsets, start + before) else None
+
+
+def _sizes(payload: Bytes) -> NDArray[np.uint32]:
+    fields = Fields(payload)
+    fields.version()
+    constant, count = fields.uint(4), fields.uint(4)
+    if count > MAX_SAMPLES:
+        raise MalformedBoxError(f"{count} samples are more than {MAX_SAMPLES}")
+    if constant:
+        return np.full(count, constant, np.uint32)
+    return np.frombuffer(fields.view(4 * count), ">u4").astype(np.uint32)
+
+
+def _rows(payload: Bytes, columns: int, kind: str = ">u4") -> NDArray[np.int64]:
+    fields = Fields(payload)
+    fields.version()
+    count = fields.uint(4)
+    data = fields.view(count * columns * np.dtype(kind).itemsize)
+    return np.frombuffer(data, kind).astype(np.int64).reshape(count, columns)
+
+
+def _chunk_samples(runs: NDArray[np.int64], chunks: int) -> NDArray[np.int64]:
+    firsts = np.append(runs[:, 0], chunks + 1)
+    repeats = np.diff(firsts)
+    if not chunks or firsts[0] != 1 or (repeats <= 0).any() or (runs[:, 1] > MAX_SAMPLES).any():
+        raise MalformedBoxError("stsc does not describe every chunk once")
+    return np.repeat(runs[:, 1], repeats)
+
+
+def _merged(runs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Runs of one duration joined, empty ones dropped."""
+    runs = runs[runs[:, 0] > 0]
+    starts = np.flatnonzero(np.diff(runs[:, 1], prepend=-1))
+    counts = np.add.reduceat(runs[:, 0], starts) if len(starts) else runs[:0, 0]
+    return np.column_stack((counts, runs[starts, 1]))

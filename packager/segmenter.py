@@ -1,0 +1,337 @@
+"""From an encoded track to CMAF files: one pass, every protection from the same clear fragments.
+
+Encryption changes no size, so all sizes are known before the first packet is touched. Init
+and `sidx` are therefore written first, fragments are streamed after them, and memory stays flat
+however long the track is. The same input gives the same bytes.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import InvalidInputError
+from core.model import (
+    Codec,
+    ContentKey,
+    DrmProfile,
+    Loudness,
+    MediaFile,
+    Rendition,
+    Rung,
+    Scheme,
+)
+from packager import cenc
+from packager.grid import Grid, bitrates, edited_ticks, grid_of
+from packager.mp4.ftyp import FileType
+from packager.mp4.grammar import HEADER_SIZE
+from packager.mp4.ludt import LoudnessBox, LoudnessInfo
+from packager.mp4.moof import IV_SIZE, MovieFragment, moof_size
+from packager.mp4.moov import Movie
+from packager.mp4.senc import SampleEncryption
+from packager.mp4.sidx import MAX_REFERENCE_SIZE, Reference, SegmentIndex
+from packager.mp4.sinf import Protection
+from packager.mp4.stsd import AudioEntry
+from packager.mp4.tenc import TrackEncryption
+from packager.source import EncodedTrack
+
+_OPUS_ROLL_SAMPLES = 3840
+"""80 ms at 48 kHz: what an Opus decoder needs to converge (mapping 4.3.6.2)."""
+_CAAC_MAX_RATE_HZ = 48_000
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file to write; `key` is None in the clear.
+
+    `first_sample` is how many samples earlier renditions have encrypted with this `cenc` key: IVs
+    go on counting from there, so that none repeats.
+    """
+
+    path: Path
+    key: ContentKey | None = None
+    first_sample: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FileLayout:
+    """What precedes the fragments of a file, and how large each of these is."""
+
+    init: bytes
+    index: bytes
+    segment_sizes: tuple[int, ...]
+
+
+def package(  # noqa: PLR0913  # a rendition has as many independent properties
+    track: EncodedTrack,
+    *,
+    rung: Rung,
+    outputs: Mapping[DrmProfile, Output],
+    segment_ticks: int,
+    key_prefix: str,
+    loudness: Loudness | None = None,
+    album_loudness: Loudness | None = None,
+) -> Rendition:
+    """Write *track* once for each of *outputs*, in one pass.
+
+    Args:
+        track: What an encoder made; left open, still readable.
+        rung: What the rendition is called, and which tier it belongs to.
+        outputs: A file for each protection.
+        segment_ticks: Length of a segment, e.g. `grid.segment_samples` of the timescale.
+        key_prefix: Of the object keys, without a trailing slash.
+        loudness: Of the track, for `ludt`.
+        album_loudness: Of its album.
+
+    Raises:
+        InvalidInputError: A key does not fit its scheme, or the track cannot be cut.
+    """
+    grid = grid_of(track, segment_ticks)
+    ludt = loudness_box(loudness, album_loudness)
+    files = {drm: _File(track, grid, ludt, drm, output) for drm, output in outputs.items()}
+    try:
+        packets = _write(track, grid, list(files.values()))
+    finally:
+        for file in files.values():
+            file.close()
+    return Rendition(
+        name=rung.name,
+        codec=track.codec,
+        tier=rung.tier,
+        codecs=track.codecs,
+        bitrate_bps=rung.bitrate_bps,
+        sample_rate=track.sample_rate,
+        channels=track.channels,
+        bit_depth=track.bit_depth,
+        timing=track.timing,
+        segment_ticks=grid.ticks,
+        packets_sha256=packets,
+        files=tuple(f.result(f"{key_prefix}/{drm}/{rung.name}.mp4") for drm, f in files.items()),
+    )
+
+
+def loudness_box(track: Loudness | None, album: Loudness | None) -> LoudnessBox | None:
+    """`ludt`, or None if nothing was measured."""
+    if track is None and album is None:
+        return None
+    return LoudnessBox(
+        LoudnessInfo.of(track) if track else None, LoudnessInfo.of(album) if album else None
+    )
+
+
+def init_segment(
+    track: EncodedTrack, protection: Protection | None, ludt: LoudnessBox | None, pssh: list[bytes]
+) -> bytes:
+    """`ftyp` and `moov`."""
+    brands: tuple[bytes, ...] = (b"iso6", b"cmf2", b"dash", b"cmfc")
+    if track.codec is Codec.AAC and track.channels <= 2 and track.sample_rate <= _CAAC_MAX_RATE_HZ:
+        brands += (b"caac",)  # the CMAF AAC core media profile (A.1)
+    entry = AudioEntry(
+        track.config,
+        track.channels,
+        track.bit_depth or 16,
+        _entry_rate(track.sample_rate),
+        protection,
+    )
+    movie = Movie(
+        timescale=track.timing.timescale,
+        entry=entry,
+        sample_duration=track.frame_samples,
+        duration=track.timing.samples,
+        priming=track.timing.priming,
+        roll_distance=roll_distance(track.codec, track.frame_samples),
+        loudness=ludt,
+        pssh=tuple(pssh),
+    )
+    return FileType(b"iso6", brands).encode() + movie.encode()
+
+
+def roll_distance(codec: Codec, frame_samples: int) -> int | None:
+    """How many packets before a random access point decoding must start, negative."""
+    if codec is Codec.AAC:
+        return -1
+    if codec is Codec.OPUS:
+        return -(-(-_OPUS_ROLL_SAMPLES // frame_samples) * -1)
+    return None
+
+
+def layout_of(track: EncodedTrack, grid: Grid, init: bytes, profile: DrmProfile) -> FileLayout:
+    """Sizes of all fragments, and the `sidx` that lists them on the edited timeline."""
+    roll = roll_distance(track.codec, track.frame_samples) is not None
+    short_last = track.last_frame_samples != track.frame_samples
+    ivs = {DrmProfile.CLEAR: None, DrmProfile.CBCS: False, DrmProfile.CENC: True}[profile]
+    payloads = np.add.reduceat(track.sizes, grid.cuts[:-1], dtype=np.int64).tolist()
+    sizes = []
+    for (start, end), payload in zip(grid.spans, payloads, strict=True):
+        durations = short_last and end == len(track.sizes)
+        header = moof_size(end - start, durations=durations, roll=roll, ivs=ivs)
+        sizes.append(header + HEADER_SIZE + payload)
+    if max(sizes) > MAX_REFERENCE_SIZE:
+        raise InvalidInputError("a segment is larger than 2 GiB", hint="cut shorter segments")
+    references = tuple(map(Reference, sizes, edited_ticks(grid.ticks, track.timing)))
+    index = SegmentIndex(track.timing.timescale, references).encode()
+    return FileLayout(init, index, tuple(sizes))
+
+
+def _entry_rate(rate: int) -> int:
+    """The 16.16 field's value: a regular division of what does not fit (FLAC mapping, 3.3.1)."""
+    while rate >= 1 << 16:
+        rate //= 2
+    return rate
+
+
+def _write(track: EncodedTrack, grid: Grid, files: list["_File"]) -> str:
+    """Stream all fragments to all files; the SHA-256 of the packets."""
+    packets = hashlib.sha256()
+    ends = np.cumsum(track.sizes, dtype=np.int64)
+    for batch in _batches(grid, ends):
+        first, last = batch[0][0], batch[-1][1]
+        start = int(ends[first - 1]) if first else 0
+        data = track.payload[start : int(ends[last - 1])]
+        packets.update(data)
+        for file in files:
+            file.write_fragments(batch, data, track.sizes[first:last])
+        track.forget(start)
+    return packets.hexdigest()
+
+
+def _batches(grid: Grid, ends: NDArray[np.int64]) -> Iterator[list[tuple[int, int]]]:
+    """Whole segments of about `cenc.BATCH_SIZE` bytes together, at least one."""
+    batch: list[tuple[int, int]] = []
+    done = 0
+    for span in grid.spans:
+        batch.append(span)
+        if ends[span[1] - 1] - done >= cenc.BATCH_SIZE:
+            yield batch
+            batch, done = [], int(ends[span[1] - 1])
+    if batch:
+        yield batch
+
+
+class _File:
+    """One output while it is being written."""
+
+    def __init__(
+        self,
+        track: EncodedTrack,
+        grid: Grid,
+        ludt: LoudnessBox | None,
+        drm: DrmProfile,
+        output: Output,
+    ) -> None:
+        self._track, self._grid, self._drm = track, grid, drm
+        self._key = output.key
+        protection = protection_of(drm, output.key, track)
+        pssh = [s.pssh for s in output.key.description.signals if s.pssh] if output.key else []
+        self._layout = layout_of(track, grid, init_segment(track, protection, ludt, pssh), drm)
+        self._roll = roll_distance(track.codec, track.frame_samples) is not None
+        self._first_iv = 0
+        if output.key and drm is DrmProfile.CENC:
+            self._first_iv = int.from_bytes(output.key.iv, "big") + output.first_sample
+        self._written = 0
+        self._sequence = 0
+        self._sha256 = hashlib.sha256()
+        self._file = output.path.open("wb", buffering=0)
+        self._put(self._layout.init + self._layout.index)
+
+    def write_fragments(
+        self, batch: list[tuple[int, int]], data: memoryview, sizes: NDArray[np.uint32]
+    ) -> None:
+        """Write the segments of *batch*, whose packets are *data*."""
+        first = batch[0][0]
+        body = memoryview(self._encrypt(data, sizes, first))
+        parts: list[bytes | memoryview] = []
+        at = 0
+        for start, end in batch:
+            own = sizes[start - first : end - first]
+            size = int(own.sum(dtype=np.int64))
+            mdat = (HEADER_SIZE + size).to_bytes(4, "big") + b"mdat"
+            parts += (self._moof(start, end, own), mdat, body[at : at + size])
+            at += size
+        self._put(b"".join(parts))
+
+    def _encrypt(
+        self, data: memoryview, sizes: NDArray[np.uint32], first: int
+    ) -> bytes | memoryview:
+        key = self._key
+        if key is None:
+            return data
+        if self._drm is DrmProfile.CBCS:
+            return cenc.cbcs_encrypt(key.key, key.iv, data, sizes)
+        return cenc.cenc_crypt(key.key, self._first_iv + first, data, sizes)
+
+    def _moof(self, start: int, end: int, sizes: NDArray[np.uint32]) -> bytes:
+        track, count = self._track, end - start
+        self._sequence += 1
+        durations: tuple[int, ...] = ()
+        if end == len(track.sizes) and track.last_frame_samples != track.frame_samples:
+            durations = (track.frame_samples,) * (count - 1) + (track.last_frame_samples,)
+        encryption = None
+        if self._drm is DrmProfile.CBCS:
+            encryption = SampleEncryption(count)
+        elif self._drm is DrmProfile.CENC:
+            encryption = SampleEncryption(count, cenc.sample_ivs(self._first_iv + start, count))
+        return MovieFragment(
+            self._sequence,
+            start * track.frame_samples,
+            track.frame_samples,
+            tuple(sizes.tolist()),
+            durations,
+            self._roll,
+            encryption,
+        ).encode()
+
+    def _put(self, data: bytes) -> None:
+        self._sha256.update(data)
+        view = memoryview(data)
+        while view:  # an unbuffered write may take less than it is given
+            view = view[self._file.write(view) :]
+        self._written += len(data)
+
+    def close(self) -> None:
+        """Close the file, complete or not."""
+        self._file.close()
+
+    def result(self, key: str) -> MediaFile:
+        """What was written."""
+        layout, timing = self._layout, self._track.timing
+        average, peak = bitrates(layout.segment_sizes, self._grid.ticks, timing)
+        size = len(layout.init) + len(layout.index) + sum(layout.segment_sizes)
+        assert size == self._written
+        return MediaFile(
+            drm=self._drm,
+            key=key,
+            size=size,
+            sha256=self._sha256.hexdigest(),
+            init_size=len(layout.init),
+            index_size=len(layout.index),
+            segment_sizes=layout.segment_sizes,
+            average_bps=average,
+            peak_bps=peak,
+            kid=self._key.description.kid if self._key else None,
+        )
+
+
+def protection_of(
+    drm: DrmProfile, key: ContentKey | None, track: EncodedTrack
+) -> Protection | None:
+    """What the sample entry says about encryption; None in the clear.
+
+    Raises:
+        InvalidInputError: The key is missing, superfluous or does not fit the scheme.
+    """
+    if drm is DrmProfile.CLEAR:
+        if key is not None:
+            raise InvalidInputError("a clear file needs no content key")
+        return None
+    if key is None:
+        raise InvalidInputError(f"there is no content key for {drm}")
+    constant = drm is DrmProfile.CBCS
+    cenc.check_key(key.key, key.iv, cenc.BLOCK if constant else IV_SIZE)
+    kid = key.description.kid
+    # audio is encrypted in full samples: a cbcs pattern of 0:0 (9.7)
+    tenc = TrackEncryption(kid, 0, key.iv) if constant else TrackEncryption(kid, IV_SIZE)
+    return Protection(track.config.ENTRY, Scheme(drm.value), tenc)
