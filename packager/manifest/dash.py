@@ -58,7 +58,9 @@ def mpd(
             "profiles": f"urn:mpeg:dash:profile:isoff-{profile}:2011",
             "type": "static",
             "mediaPresentationDuration": duration,
-            "maxSegmentDuration": _duration(longest),
+            "maxSegmentDuration" if profile == "live" else "maxSubsegmentDuration": _duration(
+                longest
+            ),
             "minBufferTime": _duration(longest),
         },
     )

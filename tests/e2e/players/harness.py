@@ -98,9 +98,11 @@ class Player:
         license_url: str | None = None,
         pathways: dict[str, str] | None = None,
     ) -> None:
-        """Open *manifest* with *player*: ``shaka``, ``hls`` or ``dash``.
+        """Open a manifest and wait until the player has read it.
 
         Args:
+            player: ``shaka``, ``hls`` or ``dash``.
+            manifest: Its URL.
             token: Sent as `Authorization: Bearer` with licence and key requests.
             license_url: Only hls.js needs it; the others read it in the manifest.
             pathways: Id to base URL; applies the fixes in steering.js, and keeps the buffer short

@@ -1,0 +1,257 @@
+"""HLS playlists: golden text, a strict parser's view, and the rules that players depend on."""
+
+import dataclasses
+import re
+from decimal import Decimal
+
+import m3u8
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import InvalidInputError, NotFoundError
+from core.model import DrmProfile, DrmSignal, HlsKeyTag, Tier
+from packager.manifest import hls
+from packager.manifest.options import STEERING_HLS, ManifestOptions
+from tests.packager.manifest.examples import CLEARKEY, LADDER, WIDEVINE, signals, track
+
+PLAIN = ManifestOptions()
+STEERED = ManifestOptions(steering_uri=STEERING_HLS, pathway_id="base")
+PROFILES = list(DrmProfile)
+PROTECTED = [DrmProfile.CBCS, DrmProfile.CENC]
+
+
+def parse(text):
+    return m3u8.M3U8(text, strict=True)
+
+
+def attributes(line):
+    """An attribute list as the standard defines it (RFC 8216, 4.2)."""
+    return dict(re.findall(r'([A-Z0-9-]+)=("[^"]*"|[^",]+)(?:,|$)', line.partition(":")[2]))
+
+
+def lines_of(text, tag):
+    return [line for line in text.splitlines() if line.startswith(f"#{tag}:")]
+
+
+def extinfs(text):
+    return [Decimal(value) for value in re.findall(r"#EXTINF:([0-9.]+),", text)]
+
+
+@pytest.mark.parametrize(
+    ("drm", "tier"), [("cbcs", Tier.HIGH), ("cenc", Tier.LOW), ("clear", Tier.LOSSLESS)]
+)
+def test_a_multivariant_playlist_is_as_reviewed(golden, drm, tier):
+    text = hls.multivariant(track(), DrmProfile(drm), tier, STEERED)
+
+    golden(f"manifest/{drm}-{tier}.m3u8", text)
+
+
+@pytest.mark.parametrize(
+    ("drm", "rendition", "layout"),
+    [
+        ("cbcs", "aac-96k", "segments"),
+        ("cbcs", "aac-96k", "byterange"),
+        ("cenc", "opus-160k", "segments"),
+        ("clear", "flac", "byterange"),
+    ],
+)
+def test_a_media_playlist_is_as_reviewed(golden, drm, rendition, layout):
+    text = hls.media(track(), DrmProfile(drm), rendition, PLAIN, layout)
+
+    golden(f"manifest/{drm}-{rendition}-{layout}.m3u8", text)
+
+
+@pytest.mark.parametrize("tier", Tier)
+def test_a_strict_parser_sees_the_ladder_of_the_tier(tier):
+    parsed = parse(hls.multivariant(track(), DrmProfile.CBCS, tier, STEERED))
+
+    expected = [rung.name for rung in LADDER if tier.includes(rung.tier)]
+    assert [p.stream_info.stable_variant_id for p in parsed.playlists] == expected
+    assert [p.uri for p in parsed.playlists] == [f"{name}.m3u8" for name in expected]
+    assert {p.stream_info.pathway_id for p in parsed.playlists} == {"base"}
+    assert parsed.content_steering.uri == STEERING_HLS
+    assert parsed.content_steering.pathway_id == "base"
+    for p in parsed.playlists:
+        assert p.stream_info.average_bandwidth <= p.stream_info.bandwidth
+
+
+@pytest.mark.parametrize("layout", ["segments", "byterange"])
+@pytest.mark.parametrize("drm", PROFILES)
+def test_a_strict_parser_sees_every_segment(drm, layout):
+    p = track()
+    for r in p.renditions:
+        text = hls.media(p, drm, r.name, PLAIN, layout)
+        parsed = parse(text)
+
+        assert len(parsed.segments) == len(r.segment_ticks)
+        assert parsed.is_endlist
+        assert parsed.playlist_type == "vod"
+        assert parsed.version == 6
+        assert all(s.duration <= parsed.target_duration + 0.5 for s in parsed.segments)
+
+
+def test_byte_ranges_cover_the_file_without_a_gap():
+    p = track()
+    for r in p.renditions:
+        file = r.file(DrmProfile.CBCS)
+        parsed = parse(hls.media(p, DrmProfile.CBCS, r.name, PLAIN, "byterange"))
+
+        offset = file.init_size + file.index_size
+        for segment in parsed.segments:
+            size, start = map(int, segment.byterange.split("@"))
+            assert start == offset
+            offset += size
+            assert segment.uri == f"{r.name}.mp4"
+        assert offset == file.size
+        assert parsed.segment_map[0].byterange == f"{file.init_size}@0"
+
+
+@given(st.integers(48_000, 48_000 * 36_000), st.sampled_from(LADDER))
+def test_durations_add_up_to_the_track_to_the_microsecond(samples, rung):
+    text = hls.media(track(samples, [rung]), DrmProfile.CLEAR, rung.name, PLAIN)
+
+    exact = Decimal(samples) / 48_000
+    values = extinfs(text)
+    assert abs(sum(values) - exact) <= Decimal("0.0000005")
+    assert min(values) > 0
+    target = int(re.search(r"TARGETDURATION:(\d+)", text)[1])
+    assert target == max(int(value + Decimal("0.5")) for value in values)
+
+
+def test_the_first_segment_is_shorter_by_the_priming_and_the_others_are_on_the_grid():
+    values = extinfs(hls.media(track(), DrmProfile.CLEAR, "aac-96k", PLAIN))
+
+    assert values[0] == Decimal("3.818667")  # (184320 - 1024) / 48000
+    assert values[1] == Decimal("3.840000")
+
+
+def test_codecs_are_spelt_as_safari_wants_them():
+    text = hls.multivariant(track(), DrmProfile.CLEAR, Tier.LOSSLESS, PLAIN)
+
+    found = {attributes(line)["CODECS"] for line in lines_of(text, "EXT-X-STREAM-INF")}
+    assert found == {'"mp4a.40.2"', '"Opus"', '"fLaC"'}
+
+
+def test_there_are_no_media_groups_and_no_steering_unless_asked_for():
+    text = hls.multivariant(track(), DrmProfile.CBCS, Tier.LOSSLESS, PLAIN)
+
+    assert "EXT-X-MEDIA:" not in text
+    assert "AUDIO=" not in text
+    assert "STEERING" not in text
+    assert "PATHWAY-ID" not in text
+
+
+@pytest.mark.parametrize("drm", PROTECTED)
+def test_a_session_key_stands_once_for_each_key_and_format(drm):
+    p = track()
+    session = lines_of(hls.multivariant(p, drm, Tier.HIGH, PLAIN), "EXT-X-SESSION-KEY")
+
+    assert len(session) == len(set(session)) == 3  # low, normal, high; ClearKey only
+    keys = {
+        line.partition(":")[2]
+        for r in p.renditions[:6]
+        for line in lines_of(hls.media(p, drm, r.name, PLAIN), "EXT-X-KEY")
+    }
+    # METHOD, KEYFORMAT and URI equal those of an EXT-X-KEY (RFC 8216, 4.3.4.5)
+    assert {line.partition(":")[2] for line in session} <= keys
+    assert not any("identity" in line for line in session)
+
+
+@pytest.mark.parametrize(
+    ("drm", "method"), [(DrmProfile.CBCS, "SAMPLE-AES"), (DrmProfile.CENC, "SAMPLE-AES-CTR")]
+)
+def test_the_identity_tag_is_cancelled_before_the_others_take_force(drm, method):
+    text = hls.media(track(), drm, "aac-96k", PLAIN)
+    tags = [attributes(line) for line in lines_of(text, "EXT-X-KEY")]
+
+    assert [tag["METHOD"] for tag in tags] == [method, "NONE", method]
+    assert tags[0]["KEYFORMAT"] == '"identity"'
+    assert tags[1] == {"METHOD": "NONE"}
+    assert tags[2]["KEYFORMAT"] == '"org.w3.clearkey"'
+    assert text.index("#EXT-X-MAP") < text.index("#EXT-X-KEY")  # the init segment is clear
+
+
+def test_a_lone_identity_tag_stays_in_force():
+    def only_identity(*_):
+        return (DrmSignal(CLEARKEY, hls=(HlsKeyTag("SAMPLE-AES", "/raw", "identity"),)),)
+
+    text = hls.media(track(signals=only_identity), DrmProfile.CBCS, "aac-96k", PLAIN)
+
+    assert len(lines_of(text, "EXT-X-KEY")) == 1
+
+
+def test_fairplay_has_no_iv_and_other_systems_keep_their_attributes():
+    def many(key, scheme):
+        return (
+            *signals(key, scheme),
+            DrmSignal(
+                WIDEVINE,
+                hls=(
+                    HlsKeyTag("SAMPLE-AES", "skd://k", "com.apple.streamingkeydelivery"),
+                    HlsKeyTag("SAMPLE-AES", "data:x", f"urn:uuid:{WIDEVINE}", "1", b"\1" * 16, key),
+                ),
+            ),
+        )
+
+    text = hls.media(track(signals=many), DrmProfile.CBCS, "aac-96k", PLAIN)
+    *_, fairplay, widevine = (attributes(line) for line in lines_of(text, "EXT-X-KEY"))
+
+    assert "IV" not in fairplay
+    assert fairplay["URI"] == '"skd://k"'
+    assert widevine["IV"] == "0x" + "01" * 16
+    assert widevine["KEYID"].startswith("0x0000001")
+    assert widevine["KEYFORMATVERSIONS"] == '"1"'
+
+
+def test_paths_of_the_key_server_stand_below_its_public_base():
+    options = ManifestOptions(license_base="https://keys.example")
+    text = hls.media(track(), DrmProfile.CBCS, "aac-96k", options)
+
+    assert 'URI="https://keys.example/v1/license/raw/' in text
+    assert 'URI="/v1/license/raw/' in hls.media(track(), DrmProfile.CBCS, "aac-96k", PLAIN)
+
+
+def test_clear_playlists_have_no_key():
+    p = track()
+
+    assert "KEY" not in hls.media(p, DrmProfile.CLEAR, "aac-96k", PLAIN)
+    assert "KEY" not in hls.multivariant(p, DrmProfile.CLEAR, Tier.LOSSLESS, PLAIN)
+
+
+def test_the_gapless_numbers_are_in_session_data():
+    text = hls.multivariant(track(), DrmProfile.CBCS, Tier.LOW, PLAIN)
+    data = {a["DATA-ID"]: a["VALUE"] for a in map(attributes, lines_of(text, "EXT-X-SESSION-DATA"))}
+
+    timing = track().rendition("opus-64k").timing
+    assert data['"org.tonearm.gapless.opus-64k"'] == (
+        f'"timescale=48000 priming=312 samples=1152007 padding={timing.padding}"'
+    )
+    assert "integrated-lufs=-14.23" in data['"org.tonearm.loudness"']
+
+
+def test_what_cannot_be_quoted_is_refused():
+    def evil(*_):
+        return (DrmSignal(CLEARKEY, hls=(HlsKeyTag("SAMPLE-AES", 'x"\n#EXT', "identity"),)),)
+
+    with pytest.raises(InvalidInputError, match="cannot stand in a playlist"):
+        hls.media(track(signals=evil), DrmProfile.CBCS, "aac-96k", PLAIN)
+
+
+def test_absent_renditions_are_not_found():
+    p = track(ladder=LADDER[2:3])
+
+    with pytest.raises(NotFoundError):
+        hls.multivariant(p, DrmProfile.CBCS, Tier.LOW, PLAIN)
+    with pytest.raises(NotFoundError):
+        hls.media(p, DrmProfile.CBCS, "aac-96k", PLAIN)
+    clear_only = dataclasses.replace(p.renditions[0], files=p.renditions[0].files[:1])
+    with pytest.raises(NotFoundError):
+        hls.media(
+            dataclasses.replace(p, renditions=(clear_only,)), DrmProfile.CENC, "aac-320k", PLAIN
+        )
+
+
+def test_an_undescribed_key_is_an_error():
+    with pytest.raises(InvalidInputError, match="does not describe key"):
+        hls.media(dataclasses.replace(track(), keys=()), DrmProfile.CBCS, "aac-96k", PLAIN)

@@ -1,0 +1,231 @@
+"""`presentation.json`: what is written is read again, and nothing else is."""
+
+import contextlib
+import dataclasses
+import json
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import InvalidInputError
+from core.model import (
+    DrmSignal,
+    HlsKeyTag,
+    KeyDescription,
+    Loudness,
+    Presentation,
+    Rung,
+    Scheme,
+    Tier,
+    Timing,
+)
+from packager.manifest import presentation
+from tests.packager.manifest.examples import LADDER, rendition, track
+
+sizes = st.integers(0, 2**40)
+names = st.text(max_size=20)
+levels = st.none() | st.floats(-200, 100, allow_nan=False)
+loudnesses = st.builds(Loudness, levels, levels, levels, levels, levels)
+tags = st.builds(
+    HlsKeyTag,
+    names,
+    names,
+    names,
+    names,
+    st.none() | st.binary(min_size=16, max_size=16),
+    st.none() | st.uuids(),
+)
+drm_signals = st.builds(
+    DrmSignal,
+    st.uuids(),
+    st.binary(max_size=40),
+    st.lists(tags, max_size=2).map(tuple),
+    st.none() | names,
+    st.none() | names,
+)
+
+
+@st.composite
+def presentations(draw):
+    """Sealed presentations with everything drawn that `decode` does not tie together."""
+    samples = draw(st.integers(48_000, 48_000_000))
+    rungs = draw(st.lists(st.sampled_from(LADDER), unique_by=Rung.name.fget))
+    schemes = draw(st.lists(st.sampled_from(Scheme), unique=True))
+    signal_lists = st.lists(drm_signals, max_size=2).map(tuple)
+    base = track(samples=samples, ladder=rungs, signals=lambda *_: draw(signal_lists))
+    return presentation.seal(
+        dataclasses.replace(
+            base,
+            title=draw(names),
+            artist=draw(names),
+            album_id=draw(st.none() | names),
+            loudness=draw(loudnesses),
+            album_loudness=draw(st.none() | loudnesses),
+            timing=Timing(draw(st.integers(1, 192_000)), 0, draw(st.integers(1, 2**40)), 0),
+            renditions=tuple(rendition(rung, samples, schemes) for rung in rungs),
+        )
+    )
+
+
+@given(presentations())
+def test_decode_undoes_encode(p):
+    data = presentation.encode(p)
+
+    assert presentation.decode(data) == p
+    assert presentation.encode(presentation.decode(data)) == data
+
+
+@given(st.binary(max_size=64) | st.text(max_size=64).map(str.encode))
+def test_other_bytes_raise_nothing_but_our_error(data):
+    with pytest.raises(InvalidInputError):
+        presentation.decode(data)
+
+
+def paths(tree, path=()):
+    """Where to put something wrong: every place in *tree*."""
+    yield path
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            yield from paths(value, (*path, key))
+    if isinstance(tree, list):
+        for index, value in enumerate(tree):
+            yield from paths(value, (*path, index))
+
+
+SMALL = presentation.encode(track(samples=400_000, ladder=LADDER[:2]))
+PLACES = list(paths(json.loads(SMALL)))
+WRONG = [None, True, -1, 1.5, "\ud800", "", [], {}, [[]], 10**30, "0" * 16, float("inf")]
+
+
+@given(st.sampled_from(PLACES[1:]), st.sampled_from(WRONG))
+def test_a_damaged_field_is_refused_or_read_as_it_stands(place, wrong):
+    tree = json.loads(SMALL)
+    parent = tree
+    for key in place[:-1]:
+        parent = parent[key]
+    parent[place[-1]] = wrong
+
+    with contextlib.suppress(InvalidInputError):
+        p = presentation.decode(json.dumps(tree).encode())
+
+        assert presentation.decode(presentation.encode(p)) == p
+
+
+@given(st.sampled_from(PLACES[1:]))
+def test_a_missing_field_is_refused(place):
+    tree = json.loads(SMALL)
+    parent = tree
+    for key in place[:-1]:
+        parent = parent[key]
+    if isinstance(parent, dict):
+        del parent[place[-1]]
+
+        with pytest.raises(InvalidInputError):
+            presentation.decode(json.dumps(tree).encode())
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"[" * 100_000,
+        b'{"format":1,"format":1}',
+        b'{"format":2}',
+        b'{"format":1}',
+        b"NaN",
+        b"9" * 10_000,
+        b" " * (presentation.MAX_PRESENTATION_SIZE + 1),
+        SMALL.replace(b'"title":', b'"tilte":'),
+        SMALL.replace(b'"artist":', b'"artist":"","artist":'),
+        SMALL.replace(b'"range_lu":6.5', b'"range_lu":NaN'),
+    ],
+    ids=lambda data: data[:20].decode(),
+)
+def test_a_hostile_file_is_refused(data):
+    with pytest.raises(InvalidInputError, match="malformed presentation"):
+        presentation.decode(data)
+
+
+def change(**fields):
+    """A file of the first rendition with other *fields*."""
+    p = track()
+    first = p.renditions[0]
+    file = dataclasses.replace(first.files[1], **fields)
+    renditions = (
+        dataclasses.replace(first, files=(first.files[0], file, *first.files[2:])),
+        *p.renditions[1:],
+    )
+    return dataclasses.replace(p, renditions=renditions)
+
+
+@pytest.mark.parametrize(
+    ("p", "reason"),
+    [
+        (change(size=5), "do not add up"),
+        (change(segment_sizes=(1,)), "as many sizes"),
+        (change(peak_bps=1), "below the average"),
+        (change(key="tracks/other/0/x.mp4"), "object key"),
+        (change(kid=None), "only clear files have no key"),
+        (change(kid=uuid.UUID(int=5)), "not described"),
+        (dataclasses.replace(track(), generation="../../etc/passwd"), "path segment"),
+        (dataclasses.replace(track(), track_id="a/b"), "path segment"),
+        (dataclasses.replace(track(), renditions=track().renditions[:1] * 2), "named twice"),
+        (dataclasses.replace(track(), timing=Timing(48_000, 0, 0, 0)), "timing is empty"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_numbers_that_contradict_each_other_are_refused(p, reason):
+    with pytest.raises(InvalidInputError, match=reason):
+        presentation.decode(presentation.encode(p))
+
+
+def test_segments_must_hold_exactly_the_music():
+    p = track()
+    first = p.renditions[0]
+    timing = dataclasses.replace(first.timing, padding=first.timing.padding + 1)
+    bad = dataclasses.replace(p, renditions=(dataclasses.replace(first, timing=timing),))
+
+    with pytest.raises(InvalidInputError, match="priming, samples and padding"):
+        presentation.decode(presentation.encode(bad))
+
+
+def test_the_generation_stands_in_the_field_and_in_every_key():
+    p = track()
+
+    assert len(p.generation) == 16
+    for r in p.renditions:
+        for f in r.files:
+            assert f.key == f"tracks/nocturne/{p.generation}/{f.drm}/{r.name}.mp4"
+    assert presentation.seal(p) == p
+    assert presentation.generation_of(p) == p.generation
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"title": "another"},
+        {"master_sha256": "00" * 32},
+        {"renditions": track().renditions[:-1]},
+        {"keys": tuple(dataclasses.replace(k, signals=()) for k in track().keys)},
+        {"keys": (*track().keys, KeyDescription(uuid.UUID(int=7), Tier.LOW, Scheme.CBCS, ()))},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_whatever_changes_changes_the_generation(fields):
+    p = track()
+
+    assert presentation.generation_of(dataclasses.replace(p, **fields)) != p.generation
+
+
+def test_what_is_written_is_canonical_and_compact(golden):
+    data = presentation.encode(track(samples=400_000, ladder=LADDER[:1]))
+
+    assert b" " not in data.replace(b"J. Field & friends", b"").replace(
+        b'Nocturne \\"No. 2\\"', b""
+    )
+    golden("manifest/presentation.json", data.decode())
+
+
+def test_a_presentation_is_read_as_a_presentation():
+    assert isinstance(presentation.decode(SMALL), Presentation)
