@@ -48,6 +48,8 @@ ALARM_S = 60.0
 
 TRIP_RATE = 0.25
 MIN_ATTEMPTS = 3.0
+MAX_MISSES = 3
+"""Failed probes in a row that are enough, however many succeeded before."""
 OPEN_S, MAX_OPEN_S = 30.0, 600.0
 """First and longest time before an open breaker listens to successes; doubles with each trip."""
 GOOD_TO_CLOSE = 10
@@ -192,6 +194,7 @@ class Cell:
         rttvar_ms: Its mean deviation.
         worse_s: When a change for the worse was last detected.
         heard_s: When a listener last reported.
+        misses: Failed probes in a row.
     """
 
     probe: Tally = field(default_factory=Tally)
@@ -203,6 +206,7 @@ class Cell:
     falling: float = 0.0
     worse_s: float = -math.inf
     heard_s: float = -math.inf
+    misses: int = 0
     at_s: float = 0.0
 
     def observe(self, seen: Observation) -> None:
@@ -214,7 +218,8 @@ class Cell:
         else:
             self.heard_s = now_s
             self._observe_listener(seen, seen.session)
-        if self.breaker.state is BreakerState.CLOSED and self.error_rate() > TRIP_RATE:
+        failing = self.error_rate() > TRIP_RATE or self.misses >= MAX_MISSES
+        if failing and self.breaker.state is BreakerState.CLOSED:
             self.breaker.trip(now_s)
 
     def recover(self, *, succeeded: bool, now_s: float) -> None:
@@ -257,8 +262,10 @@ class Cell:
     def _observe_probe(self, seen: Observation, now_s: float) -> None:
         if seen.first_byte_ms is None:
             self.probe.fail()
+            self.misses += 1
             self.recover(succeeded=False, now_s=now_s)
             return
+        self.misses = 0
         if seen.rtt_ms is not None:
             self._smooth(seen.rtt_ms)
         y = self._clipped(seen, self.probe.mean if self.probe.n else None)
@@ -324,6 +331,7 @@ def merge(one: Cell, other: Cell) -> Cell:
         falling=max(one.falling, other.falling),
         worse_s=max(one.worse_s, other.worse_s),
         heard_s=max(one.heard_s, other.heard_s),
+        misses=max(one.misses, other.misses),
         at_s=now_s,
     )
 

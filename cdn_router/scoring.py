@@ -19,7 +19,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from statistics import fmean
-from typing import Self
 
 from cdn_router.belief import (
     FLOOR_SAMPLES,
@@ -27,7 +26,6 @@ from cdn_router.belief import (
     Cell,
     Observation,
     Tally,
-    merge,
 )
 
 KAPPA = 1.0
@@ -47,7 +45,8 @@ RAMP_S = 240.0
 OFFSET_HALF_LIFE_S = 1800.0
 """The last mile changes slowly; what changes faster is the pathway's doing."""
 EPOCH_S = 5.0
-"""Orders change at most this often."""
+"""Orders change at most this often, unless a table is told otherwise."""
+MAX_EPOCHS_AHEAD = 12
 MAX_REGIONS = 24
 MAX_PATHWAYS = 8
 """Together they bound the table: 192 cells of about 300 bytes fit a state store's value."""
@@ -99,6 +98,7 @@ class Table:
 
     pathways: tuple[str, ...]
     home: str
+    epoch_s: float = EPOCH_S
     cells: dict[tuple[str, str], Cell] = field(default_factory=dict)
     offsets: dict[str, float] = field(default_factory=dict)
     leads: dict[str, Lead] = field(default_factory=dict)
@@ -129,10 +129,11 @@ class Table:
 
     def decide(self, now_s: float) -> bool:
         """Renew every region's order if a new epoch began; whether it did."""
-        epoch = int(now_s // EPOCH_S)
-        if epoch <= self.epoch:
+        epoch = int(now_s // self.epoch_s)
+        # an epoch far ahead was written by a clock that has since been set back
+        if self.epoch - MAX_EPOCHS_AHEAD <= epoch <= self.epoch:
             return False
-        elapsed_s = EPOCH_S * (epoch - self.epoch) if self.epoch >= 0 else 0.0
+        elapsed_s = self.epoch_s * max(0, epoch - self.epoch) if self.epoch >= 0 else 0.0
         self.epoch = epoch
         for cell in self.cells.values():
             cell.fade_to(now_s)
@@ -151,7 +152,7 @@ class Table:
             return self.pathways
         if lead.former is None:
             return lead.order
-        moved = (self.epoch * EPOCH_S - lead.changed_s) / RAMP_S
+        moved = (self.epoch * self.epoch_s - lead.changed_s) / RAMP_S
         return lead.order if _draw(session, region) < moved else lead.former
 
     def alarmed(self, region: str, now_s: float) -> bool:
@@ -178,12 +179,6 @@ class Table:
         target = min(residuals)
         known = self.offsets.get(region, target)
         self.offsets[region] = target + (known - target) * 0.5 ** (elapsed_s / OFFSET_HALF_LIFE_S)
-
-    def absorb(self, other: Self) -> None:
-        """Add what another router saw; the orders stay until the next epoch."""
-        for key, cell in other.cells.items():
-            mine = self.cells.get(key)
-            self.cells[key] = cell if mine is None else merge(mine, cell)
 
 
 def rank(table: Table, region: str, now_s: float) -> list[Score]:

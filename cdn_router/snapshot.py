@@ -13,7 +13,7 @@ def dump(table: Table) -> bytes:
     """The table as compact JSON."""
     return json.dumps(
         {
-            "epoch": table.epoch,
+            "decided_s": table.epoch * table.epoch_s,
             "offsets": {region: round(y, 4) for region, y in table.offsets.items()},
             "cells": [[*key, _pack(cell)] for key, cell in table.cells.items()],
             "leads": {region: _pack_lead(lead) for region, lead in table.leads.items()},
@@ -22,16 +22,17 @@ def dump(table: Table) -> bytes:
     ).encode()
 
 
-def load(data: bytes, pathways: tuple[str, ...], home: str) -> Table:
-    """What `dump` wrote, for the pathways that are configured now.
+def load(data: bytes, like: Table) -> Table:
+    """What `dump` wrote, with the pathways, home region and epochs of *like*.
 
     Raises:
         ValueError: The bytes are not a table.
     """
-    table = Table(pathways, home)
+    pathways = like.pathways
+    table = Table(pathways, like.home, like.epoch_s)
     try:
         raw = json.loads(data)
-        table.epoch = int(raw["epoch"])
+        table.epoch = round(float(raw["decided_s"]) / like.epoch_s)
         table.offsets = {str(region): float(y) for region, y in raw["offsets"].items()}
         table.cells = {
             (str(region), str(pathway)): _unpack(cell)
@@ -54,19 +55,20 @@ def _pack(cell: Cell) -> list[Any]:
     return [
         tallies, [b.state.value, b.since_s, b.good, b.trips],
         cell.srtt_ms, cell.rttvar_ms, cell.rising, cell.falling,
-        _finite(cell.worse_s), _finite(cell.heard_s), cell.at_s,
+        _finite(cell.worse_s), _finite(cell.heard_s), cell.misses, cell.at_s,
     ]  # fmt: skip
 
 
 def _unpack(raw: list[Any]) -> Cell:
-    tallies, (state, since_s, good, trips), srtt, rttvar, rising, falling, worse, heard, at_s = raw
+    tallies, (state, since_s, good, trips), srtt, rttvar, rising, falling, *times = raw
+    worse, heard, misses, at_s = times
     probe, *listeners = (Tally(*map(float, sums)) for sums in tallies)
     if len(listeners) != BUCKETS:
         raise ValueError("not a routing table: wrong number of buckets")
     return Cell(
         probe, listeners, Breaker(BreakerState(state), float(since_s), int(good), int(trips)),
         None if srtt is None else float(srtt), float(rttvar), float(rising), float(falling),
-        _infinite(worse), _infinite(heard), float(at_s),
+        _infinite(worse), _infinite(heard), int(misses), float(at_s),
     )  # fmt: skip
 
 

@@ -143,7 +143,7 @@ class PathwayShaper:
         except (OSError, TimeoutError):
             writer.transport.abort()
             return
-        ends = (writer, onward[1])
+        ends: tuple[asyncio.StreamWriter, ...] = (writer, onward[1])
         up, down = self._lanes
         try:
             async with asyncio.TaskGroup() as group:

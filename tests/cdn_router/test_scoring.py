@@ -297,7 +297,7 @@ def test_the_same_observations_give_the_same_table():
 def test_a_saved_table_goes_on_as_the_original_does():
     world = World(seed=9)
     world.run(600, {"cdn-a": 30, "cdn-b": 60, "cdn-c": None}, sigma=0.4)
-    loaded = snapshot.load(snapshot.dump(world.table), CDNS, "ww")
+    loaded = snapshot.load(snapshot.dump(world.table), Table(CDNS, "ww"))
 
     assert loaded.leads == world.table.leads
     assert [s.pathway for s in rank(loaded, "ww", world.now_s)] == list(loaded.leads["ww"].order)
@@ -308,7 +308,7 @@ def test_a_saved_table_goes_on_as_the_original_does():
 def test_a_saved_table_survives_a_change_of_pathways():
     world = World()
     world.run(60, {"cdn-a": 120, "cdn-b": 30, "cdn-c": 80})
-    loaded = snapshot.load(snapshot.dump(world.table), ("new", "cdn-a", "cdn-c"), "ww")
+    loaded = snapshot.load(snapshot.dump(world.table), Table(("new", "cdn-a", "cdn-c"), "ww"))
 
     assert loaded.order_for("s", "ww") == ("cdn-c", "cdn-a", "new")
     loaded.decide(world.now_s + EPOCH_S)
@@ -318,7 +318,7 @@ def test_a_saved_table_survives_a_change_of_pathways():
 @given(st.binary(max_size=64) | st.sampled_from([b"{}", b"[]", b'{"epoch":1}', b"null"]))
 def test_a_damaged_table_raises_value_error_and_nothing_else(data):
     with pytest.raises(ValueError, match="not a routing table"):
-        snapshot.load(data, CDNS, "ww")
+        snapshot.load(data, Table(CDNS, "ww"))
 
 
 def test_the_largest_table_fits_a_state_stores_value():
