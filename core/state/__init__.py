@@ -7,6 +7,8 @@ from core.state.memory import MemoryState
 from core.state.protocol import StateStore
 from core.state.sqlite import SqliteState
 
+__all__ = ["StateStore", "open_state"]
+
 
 def open_state(url: str) -> StateStore:
     """The state store at *url*: ``memory:`` or ``sqlite:/path``; no file is touched yet.

@@ -7,6 +7,9 @@ from core.errors import InvalidInputError
 from core.storage.local import LocalStore
 from core.storage.memory import MemoryStore
 from core.storage.protocol import ObjectStore
+from core.storage.tiered import TieredStore
+
+__all__ = ["ObjectStore", "TieredStore", "open_store"]
 
 URL_FORMS = "memory:, local:/path, s3://bucket/prefix or minio://host:port/bucket/prefix"
 

@@ -15,8 +15,9 @@ from core.errors import InvalidInputError, NotFoundError, UnavailableError
 from core.storage import open_store
 from core.storage.memory import MemoryStore
 from core.storage.protocol import CHUNK_SIZE, ObjectInfo
+from core.storage.tiered import TieredStore
 
-STORES = ["memory", "local", "s3", "minio"]
+STORES = ["memory", "local", "s3", "minio", "tiered"]
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +29,12 @@ def bucket(seaweedfs):
 async def store(request, tmp_path):
     prefix = uuid.uuid4().hex  # each test has its own folder of the one bucket
     access = None
+    if request.param == "tiered":
+        cold = open_store("memory:")
+        store = TieredStore(open_store(f"local:{tmp_path}/root"), cold, scratch=tmp_path)
+        yield store
+        await store.aclose()
+        return
     if request.param in ("memory", "local"):
         url = {"memory": "memory:", "local": f"local:{tmp_path}/root"}[request.param]
     else:
