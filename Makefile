@@ -14,7 +14,7 @@ help:
 	@echo "make demo      synthesise music, ingest it, serve it, open a page that plays it"
 	@echo "make test      lint, then every test"
 	@echo "make lint      ruff and mypy"
-	@echo "make bench     side-by-side benchmarks; tables here, JSON in bench/"
+	@echo "make bench     side-by-side benchmarks; tables here, JSON in bench/results"
 	@echo "make samples   write the synthesised masters to samples/masters"
 	@echo "make players   install the JavaScript players of the demo and the browser tests"
 	@echo "make docs      regenerate docs/commands.md from the commands"
@@ -34,10 +34,13 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 bench: $(VENV)/.dev
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@mkdir -p bench/results
+	@# as modules: the name of a script may be the name of what it measures
+	@for script in bench/*.py; do name=$$(basename $$script .py); echo "== $$name"; \
+		$(BIN)/python -m bench.$$name --json bench/results/$$name.json || exit 1; done
 
 samples: $(VENV)/.runtime
-	$(BIN)/python -m ingest.synthesis samples/masters
+	$(BIN)/python samples/synthesise.py
 
 players:
 	@command -v npm >/dev/null || { echo "npm is not installed, so there are no players; hint: install Node.js 20 or newer" >&2; exit 1; }
@@ -48,7 +51,7 @@ docs: $(VENV)/.dev
 	mv docs/commands.md.new docs/commands.md
 
 clean:
-	rm -rf $(VENV) node_modules dist samples/masters .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) node_modules dist samples/masters bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created:
