@@ -113,6 +113,14 @@ def test_files_named_in_a_page_exist(page):
         assert (ROOT / name).exists(), f"{page} names {name}"
 
 
+def test_every_law_names_its_test():
+    laws = PAGES["ARCHITECTURE.md"].partition("\n## Laws\n")[2].partition("\n## ")[0]
+    items = re.split(r"^\d+\. ", laws, flags=re.MULTILINE)[1:]
+
+    assert items
+    assert not [item for item in items if "`tests/" not in item]
+
+
 def test_the_readme_leads_to_every_page():
     linked = {f"docs/{name}" for name in re.findall(r"\(docs/([\w-]+\.md)\)", PAGES["README.md"])}
 
