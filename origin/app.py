@@ -18,7 +18,7 @@ from origin.session import Session
 __all__ = ["ORIGIN", "Limits", "Origin", "setup"]
 
 _PROBE = "readiness-probe"
-_MEDIA = "m/{track}/{generation}/{region}/{drm}/{file:.+}"
+_MEDIA = "m/{track}/{generation}/{region}/{drm}/{file:(?s:.+)}"  # encoded line breaks, too
 
 
 def setup(app: web.Application, origin: Origin) -> None:
