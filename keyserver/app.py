@@ -24,11 +24,14 @@ from core.grants import PlaybackGrant, open_operator, open_playback
 from core.storage.offload import Offload
 from core.web import METRICS, NO_STORE, PROBLEM, READINESS, bearer
 from keyserver import eme, exchange
+from keyserver.lookups import Lookups
 from keyserver.throttle import DenialLimit, Throttle
 from keyserver.vault import LicensedKey, Vault
 
 INSUFFICIENT = "https://dashif.org/drm-problems/insufficient-proof-of-authorization"
 """DASH-IF's problem type: the client drops its token, gets a new one and tries again."""
+THREADS = 1
+"""That wait for the vault, which serves one at a time."""
 _SECRET_HEADERS = {"Cache-Control": NO_STORE, "Vary": "Authorization"}
 
 
@@ -41,7 +44,6 @@ class KeyServer:
         operator_secret: Opens the tokens of packagers.
         clock: Unix time in seconds.
         denials: Of one session.
-        threads: That wait for the vault's disk.
     """
 
     vault: Vault
@@ -49,7 +51,6 @@ class KeyServer:
     operator_secret: bytes = field(repr=False)
     clock: Callable[[], float]
     denials: DenialLimit = field(default_factory=DenialLimit)
-    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class _Running:
     """What lives as long as the application."""
 
     offload: Offload
+    lookups: Lookups
     throttle: Throttle
     licences: Counter
 
@@ -68,8 +70,10 @@ _RUNNING = web.AppKey("keyserver_running", _Running)
 def setup(app: web.Application, keyserver: KeyServer) -> None:
     """Add the key server to *app* (from `core.web.create_app`); the caller closes the vault."""
     app[KEYSERVER] = keyserver
+    offload = Offload("vault", THREADS)
     app[_RUNNING] = _Running(
-        Offload("vault", keyserver.threads),
+        offload,
+        Lookups(keyserver.vault, offload),
         Throttle(keyserver.denials),
         # no label names a user, a track or a KID
         Counter(
@@ -77,7 +81,7 @@ def setup(app: web.Application, keyserver: KeyServer) -> None:
             registry=app[METRICS].registry,
         ),
     )  # fmt: skip
-    app[READINESS]["vault"] = lambda: app[_RUNNING].offload.run(keyserver.vault.check)
+    app[READINESS]["vault"] = lambda: offload.run(keyserver.vault.check)
     app.cleanup_ctx.append(_threads)
     app.add_routes(
         [
@@ -143,9 +147,7 @@ async def _license(
     keyserver, running = request.app[KEYSERVER], request.app[_RUNNING]
     if running.throttle.wait_s(grant.session_id, now_s=keyserver.clock()):
         return ()
-    return await running.offload.run(
-        keyserver.vault.licence, kids, track_id=grant.track_id, tier=grant.tier
-    )
+    return await running.lookups.licence(kids, track_id=grant.track_id, tier=grant.tier)
 
 
 def _refuse(request: web.Request, grant: PlaybackGrant) -> web.Response:

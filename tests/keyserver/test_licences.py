@@ -1,6 +1,7 @@
 """Licences over HTTP: who gets which key, and what everybody else is told."""
 
 import asyncio
+import contextlib
 import hmac
 import io
 import json
@@ -13,13 +14,16 @@ from dataclasses import replace
 
 import pytest
 
+from core.errors import UnavailableError
 from core.grants import PlaybackGrant, User, sign_operator, sign_playback, sign_user
 from core.model import Scheme, Tier
+from core.storage.offload import Offload
 from core.telemetry import Metrics, open_log
 from core.web import create_app
 from keyserver.app import INSUFFICIENT, KeyServer, setup
 from keyserver.doctor import KeySearch
 from keyserver.exchange import KeyQuery
+from keyserver.lookups import Lookups
 from keyserver.throttle import DenialLimit
 from keyserver.vault import Vault
 
@@ -460,10 +464,9 @@ async def test_no_key_leaves_by_any_other_door(client, keys, log_text, tmp_path,
         outside.append(await raw.read())
     # a good answer too: then the logs and the metrics must still say nothing
     given = await (await licence(client, eme(kid(keys[Tier.LOW])))).read()
-    broken = sqlite3.connect(tmp_path / "keys.sqlite")
-    broken.execute("UPDATE content_key SET period = 9 WHERE tier = 'normal'")
-    broken.commit()
-    broken.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "keys.sqlite")) as database:
+        database.execute("UPDATE content_key SET period = 9 WHERE tier = 'normal'")
+        database.commit()
     failed = await licence(client, eme(kid(keys[Tier.NORMAL])))
     assert failed.status == 500
     outside += [await failed.read(), await (await client.get("/metrics")).read()]
@@ -517,6 +520,53 @@ async def test_many_at_once_are_all_served(client, keys):
     responses = await asyncio.gather(*(licence(client, asked) for _ in range(50)))
 
     assert [r.status for r in responses] == [200] * 50
+
+
+async def test_a_broken_row_harms_nobody_else_who_asks_at_the_same_time(client, keys, tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / "keys.sqlite")) as database:
+        database.execute("UPDATE content_key SET iv = zeroblob(16) WHERE tier = 'normal'")
+        database.commit()
+    asked = [eme(kid(keys[t])) for t in (Tier.LOW, Tier.NORMAL)] * 20
+
+    responses = await asyncio.gather(*(licence(client, body) for body in asked))
+
+    assert [r.status for r in responses] == [200, 500] * 20
+
+
+async def test_a_player_that_hangs_up_leaves_the_others_served(client, keys):
+    asked = eme(kid(keys[Tier.LOW]))
+    tasks = [asyncio.create_task(licence(client, asked)) for _ in range(40)]
+    await asyncio.sleep(0.01)
+    for task in tasks[::2]:
+        task.cancel()
+
+    assert [(await task).status for task in tasks[1::2]] == [200] * 20
+
+
+async def test_look_ups_beyond_the_limit_are_told_to_come_back(vault, keys, monkeypatch):
+    monkeypatch.setattr("keyserver.lookups.MAX_WAITING", 3)
+    offload = Offload("vault", 1)
+    lookups = Lookups(vault, offload)
+    asked = [kid(keys[Tier.LOW])]
+
+    answers = await asyncio.gather(
+        *(lookups.licence(asked, track_id="song", tier=Tier.LOW) for _ in range(5)),
+        return_exceptions=True,
+    )
+    await offload.aclose()
+
+    assert [isinstance(a, UnavailableError) for a in answers] == [False] * 3 + [True] * 2
+    assert answers[0][0].key == keys[Tier.LOW].key
+
+
+async def test_a_bug_in_a_look_up_is_an_error_and_not_a_hang(vault):
+    offload = Offload("vault", 1)
+    lookups = Lookups(vault, offload)
+    with pytest.raises(AttributeError):
+        await lookups.licence(["no uuid"], track_id="song", tier=Tier.LOW)
+    await offload.aclose()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        await lookups.licence([], track_id="song", tier=Tier.LOW)
 
 
 def test_the_search_for_keys_knows_every_spelling():
