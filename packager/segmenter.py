@@ -15,32 +15,22 @@ from numpy.typing import NDArray
 
 from core.errors import InvalidInputError
 from core.model import (
-    Codec,
     ContentKey,
     DrmProfile,
     Loudness,
     MediaFile,
     Rendition,
     Rung,
-    Scheme,
 )
 from packager import cenc
 from packager.grid import Grid, bitrates, edited_ticks, grid_of
-from packager.mp4.ftyp import FileType
+from packager.init_segment import init_segment, loudness_box, protection_of, roll_distance
 from packager.mp4.grammar import HEADER_SIZE
-from packager.mp4.ludt import LoudnessBox, LoudnessInfo
-from packager.mp4.moof import IV_SIZE, MovieFragment, moof_size
-from packager.mp4.moov import Movie
+from packager.mp4.ludt import LoudnessBox
+from packager.mp4.moof import MovieFragment, moof_size
 from packager.mp4.senc import SampleEncryption
 from packager.mp4.sidx import MAX_REFERENCE_SIZE, Reference, SegmentIndex
-from packager.mp4.sinf import Protection
-from packager.mp4.stsd import AudioEntry
-from packager.mp4.tenc import TrackEncryption
 from packager.source import EncodedTrack
-
-_OPUS_ROLL_SAMPLES = 3840
-"""80 ms at 48 kHz: what an Opus decoder needs to converge (mapping 4.3.6.2)."""
-_CAAC_MAX_RATE_HZ = 48_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,51 +103,6 @@ def package(  # noqa: PLR0913  # a rendition has as many independent properties
     )
 
 
-def loudness_box(track: Loudness | None, album: Loudness | None) -> LoudnessBox | None:
-    """`ludt`, or None if nothing was measured."""
-    if track is None and album is None:
-        return None
-    return LoudnessBox(
-        LoudnessInfo.of(track) if track else None, LoudnessInfo.of(album) if album else None
-    )
-
-
-def init_segment(
-    track: EncodedTrack, protection: Protection | None, ludt: LoudnessBox | None, pssh: list[bytes]
-) -> bytes:
-    """`ftyp` and `moov`."""
-    brands: tuple[bytes, ...] = (b"iso6", b"cmf2", b"dash", b"cmfc")
-    if track.codec is Codec.AAC and track.channels <= 2 and track.sample_rate <= _CAAC_MAX_RATE_HZ:
-        brands += (b"caac",)  # the CMAF AAC core media profile (A.1)
-    entry = AudioEntry(
-        track.config,
-        track.channels,
-        track.bit_depth or 16,
-        _entry_rate(track.sample_rate),
-        protection,
-    )
-    movie = Movie(
-        timescale=track.timing.timescale,
-        entry=entry,
-        sample_duration=track.frame_samples,
-        duration=track.timing.samples,
-        priming=track.timing.priming,
-        roll_distance=roll_distance(track.codec, track.frame_samples),
-        loudness=ludt,
-        pssh=tuple(pssh),
-    )
-    return FileType(b"iso6", brands).encode() + movie.encode()
-
-
-def roll_distance(codec: Codec, frame_samples: int) -> int | None:
-    """How many packets before a random access point decoding must start, negative."""
-    if codec is Codec.AAC:
-        return -1
-    if codec is Codec.OPUS:
-        return -(-(-_OPUS_ROLL_SAMPLES // frame_samples) * -1)
-    return None
-
-
 def layout_of(track: EncodedTrack, grid: Grid, init: bytes, profile: DrmProfile) -> FileLayout:
     """Sizes of all fragments, and the `sidx` that lists them on the edited timeline."""
     roll = roll_distance(track.codec, track.frame_samples) is not None
@@ -174,13 +119,6 @@ def layout_of(track: EncodedTrack, grid: Grid, init: bytes, profile: DrmProfile)
     references = tuple(map(Reference, sizes, edited_ticks(grid.ticks, track.timing)))
     index = SegmentIndex(track.timing.timescale, references).encode()
     return FileLayout(init, index, tuple(sizes))
-
-
-def _entry_rate(rate: int) -> int:
-    """The 16.16 field's value: a regular division of what does not fit (FLAC mapping, 3.3.1)."""
-    while rate >= 1 << 16:
-        rate //= 2
-    return rate
 
 
 def _write(track: EncodedTrack, grid: Grid, files: list["_File"]) -> str:
@@ -224,7 +162,7 @@ class _File:
     ) -> None:
         self._track, self._grid, self._drm = track, grid, drm
         self._key = output.key
-        protection = protection_of(drm, output.key, track)
+        protection = protection_of(drm, output.key, track.config)
         pssh = [s.pssh for s in output.key.description.signals if s.pssh] if output.key else []
         self._layout = layout_of(track, grid, init_segment(track, protection, ludt, pssh), drm)
         self._roll = roll_distance(track.codec, track.frame_samples) is not None
@@ -313,25 +251,3 @@ class _File:
             peak_bps=peak,
             kid=self._key.description.kid if self._key else None,
         )
-
-
-def protection_of(
-    drm: DrmProfile, key: ContentKey | None, track: EncodedTrack
-) -> Protection | None:
-    """What the sample entry says about encryption; None in the clear.
-
-    Raises:
-        InvalidInputError: The key is missing, superfluous or does not fit the scheme.
-    """
-    if drm is DrmProfile.CLEAR:
-        if key is not None:
-            raise InvalidInputError("a clear file needs no content key")
-        return None
-    if key is None:
-        raise InvalidInputError(f"there is no content key for {drm}")
-    constant = drm is DrmProfile.CBCS
-    cenc.check_key(key.key, key.iv, cenc.BLOCK if constant else IV_SIZE)
-    kid = key.description.kid
-    # audio is encrypted in full samples: a cbcs pattern of 0:0 (9.7)
-    tenc = TrackEncryption(kid, 0, key.iv) if constant else TrackEncryption(kid, IV_SIZE)
-    return Protection(track.config.ENTRY, Scheme(drm.value), tenc)

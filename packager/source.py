@@ -71,12 +71,13 @@ class EncodedTrack:
                 mapped.madvise(mmap.MADV_DONTNEED, 0, whole_pages)
 
 
-def read_any(path: Path, *, samples: int | None = None) -> EncodedTrack:
+def read_any(path: Path, *, samples: int | None = None, priming: int | None = None) -> EncodedTrack:
     """Read the first audio stream of any container with AAC, Opus, FLAC or ALAC.
 
     Args:
         path: MP4, M4A, MOV, ADTS, Ogg, FLAC, WebM, ...
         samples: The exact length of the music, if the caller knows better than the container.
+        priming: Likewise the encoder's delay; ADTS cannot say, and is taken to have none.
 
     Raises:
         InvalidInputError: The file has no such stream, or one that cannot be cut into segments.
@@ -85,20 +86,21 @@ def read_any(path: Path, *, samples: int | None = None) -> EncodedTrack:
         is_mp4 = file.read(8)[4:] == b"ftyp"
     if is_mp4:
         try:
-            return read_mp4(path, samples=samples)
+            return read_mp4(path, samples=samples, priming=priming)
         except MalformedBoxError:
             pass  # fragmented, interleaved or QuickTime: legal, but not the fast path's business
     from packager import demux  # noqa: PLC0415  # loads FFmpeg's libraries, mostly in vain
 
-    return demux.read(path, samples=samples)
+    return demux.read(path, samples=samples, priming=priming)
 
 
-def read_mp4(path: Path, *, samples: int | None = None) -> EncodedTrack:
+def read_mp4(path: Path, *, samples: int | None = None, priming: int | None = None) -> EncodedTrack:
     """Read a progressive MP4 with one audio track and contiguous packets.
 
     Args:
         path: A file that must not change while the result is in use.
         samples: The exact length of the music; by default from the edit list and `stts`.
+        priming: The encoder's delay; by default from the edit list.
 
     Raises:
         MalformedBoxError: It is not such a file.
@@ -124,13 +126,18 @@ def read_mp4(path: Path, *, samples: int | None = None) -> EncodedTrack:
         raise MalformedBoxError("the packets are not one run of bytes in this file")
     timescale = MediaHeader.decode(only(mdia, b"mdhd")).timescale
     movie_timescale = MovieHeader.decode(only(moov, b"mvhd")).timescale
-    priming, edited = _edit(trak, movie_timescale == timescale)
+    skipped, edited = _edit(trak, movie_timescale == timescale)
     return encoded_track(
         entry.config,
         entry.channels,
         tables.sizes,
         data[start:end],
-        PacketTiming(timescale, tables.durations, priming, samples or edited),
+        PacketTiming(
+            timescale,
+            tables.durations,
+            skipped if priming is None else priming,
+            samples or edited,
+        ),
     )
 
 
@@ -163,7 +170,7 @@ def encoded_track(
     """
     if not int(sizes.min()) or int(sizes.max()) > MAX_PACKET_SIZE:
         raise InvalidInputError(f"a packet is empty or larger than {MAX_PACKET_SIZE} bytes")
-    codec, codecs, rate, bit_depth = _describe(config)
+    codec, codecs, rate, bit_depth = describe(config)
     if isinstance(config, AacConfig):
         channels = aac_kind(config.specific).channels or channels
     elif isinstance(config, FlacConfig | AlacConfig | OpusConfig):
@@ -174,8 +181,8 @@ def encoded_track(
     )
 
 
-def _describe(config: CodecConfig) -> tuple[Codec, str, int, int | None]:
-    """Codec, RFC 6381 string, sample rate and bit depth."""
+def describe(config: CodecConfig) -> tuple[Codec, str, int, int | None]:
+    """Codec, RFC 6381 string in the spelling of DASH, sample rate, bit depth if lossless."""
     match config:
         case AacConfig():
             kind = aac_kind(config.specific)

@@ -1,0 +1,96 @@
+"""The init segment: what a CMAF audio track says about itself before its first fragment."""
+
+from core.errors import InvalidInputError
+from core.model import Codec, ContentKey, DrmProfile, Loudness, Scheme
+from packager import cenc
+from packager.mp4.ftyp import FileType
+from packager.mp4.ludt import LoudnessBox, LoudnessInfo
+from packager.mp4.moof import IV_SIZE
+from packager.mp4.moov import Movie
+from packager.mp4.sinf import Protection
+from packager.mp4.stsd import AudioEntry, CodecConfig
+from packager.mp4.tenc import TrackEncryption
+from packager.source import EncodedTrack
+
+_OPUS_ROLL_SAMPLES = 3840
+"""80 ms at 48 kHz: what an Opus decoder needs to converge (mapping 4.3.6.2)."""
+_CAAC_MAX_RATE_HZ = 48_000
+
+
+def loudness_box(track: Loudness | None, album: Loudness | None) -> LoudnessBox | None:
+    """`ludt`, or None if nothing was measured."""
+    if track is None and album is None:
+        return None
+    return LoudnessBox(
+        LoudnessInfo.of(track) if track else None, LoudnessInfo.of(album) if album else None
+    )
+
+
+def init_segment(
+    track: EncodedTrack, protection: Protection | None, ludt: LoudnessBox | None, pssh: list[bytes]
+) -> bytes:
+    """`ftyp` and `moov`."""
+    entry = AudioEntry(
+        track.config,
+        track.channels,
+        track.bit_depth or 16,
+        entry_rate(track.sample_rate),
+        protection,
+    )
+    movie = Movie(
+        timescale=track.timing.timescale,
+        entry=entry,
+        sample_duration=track.frame_samples,
+        duration=track.timing.samples,
+        priming=track.timing.priming,
+        roll_distance=roll_distance(track.codec, track.frame_samples),
+        loudness=ludt,
+        pssh=tuple(pssh),
+    )
+    return file_type(track.codec, track.channels, track.sample_rate).encode() + movie.encode()
+
+
+def file_type(codec: Codec, channels: int, sample_rate: int) -> FileType:
+    """The brands; `caac` is the CMAF AAC core media profile (A.1)."""
+    brands: tuple[bytes, ...] = (b"iso6", b"cmf2", b"dash", b"cmfc")
+    if codec is Codec.AAC and channels <= 2 and sample_rate <= _CAAC_MAX_RATE_HZ:
+        brands += (b"caac",)
+    return FileType(b"iso6", brands)
+
+
+def roll_distance(codec: Codec, frame_samples: int) -> int | None:
+    """How many packets before a random access point decoding must start, negative."""
+    if codec is Codec.AAC:
+        return -1
+    if codec is Codec.OPUS:
+        return -_OPUS_ROLL_SAMPLES // frame_samples
+    return None
+
+
+def entry_rate(rate: int) -> int:
+    """The 16.16 field's value: a regular division of what does not fit (FLAC mapping, 3.3.1)."""
+    while rate >= 1 << 16:
+        rate //= 2
+    return rate
+
+
+def protection_of(
+    drm: DrmProfile, key: ContentKey | None, config: CodecConfig
+) -> Protection | None:
+    """What the sample entry says about encryption; None in the clear.
+
+    Raises:
+        InvalidInputError: The key is missing, superfluous or does not fit the scheme.
+    """
+    if drm is DrmProfile.CLEAR:
+        if key is not None:
+            raise InvalidInputError("a clear file needs no content key")
+        return None
+    if key is None:
+        raise InvalidInputError(f"there is no content key for {drm}")
+    constant = drm is DrmProfile.CBCS
+    cenc.check_key(key.key, key.iv, cenc.BLOCK if constant else IV_SIZE)
+    kid = key.description.kid
+    # audio is encrypted in full samples: a cbcs pattern of 0:0 (9.7)
+    tenc = TrackEncryption(kid, 0, key.iv) if constant else TrackEncryption(kid, IV_SIZE)
+    return Protection(config.ENTRY, Scheme(drm.value), tenc)

@@ -1,0 +1,247 @@
+"""Check a packaged file against what is promised about it, to the last bit.
+
+Every box is decoded under the rules it was written by and must encode to the same bytes; every
+fragment is decrypted, and the packets of all of them must have the hash of what the encoder made.
+Reads one fragment at a time.
+"""
+
+import hashlib
+import mmap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import IntegrityError, MalformedBoxError
+from core.model import ContentKey, DrmProfile, MediaFile, Rendition
+from packager import cenc
+from packager.grid import bitrates, edited_ticks
+from packager.init_segment import entry_rate, file_type, protection_of, roll_distance
+from packager.mp4.ftyp import FileType
+from packager.mp4.grammar import HEADER_SIZE, Bytes, read_boxes
+from packager.mp4.moof import IV_SIZE, MovieFragment
+from packager.mp4.moov import Movie
+from packager.mp4.sidx import Reference, SegmentIndex
+from packager.mp4.stsd import AudioEntry
+from packager.source import describe
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a whole file turned out to hold.
+
+    `first_iv` is where the per-sample IVs start, for the check that renditions which share a key do
+    not overlap; None unless `cenc`.
+    """
+
+    packets: int
+    first_iv: int | None
+
+
+def verify_file(
+    source: Path | bytes | memoryview,
+    rendition: Rendition,
+    media_file: MediaFile,
+    key: ContentKey | None,
+) -> Verified:
+    """Check everything about one file.
+
+    Args:
+        source: The file, or its bytes.
+        rendition: What it is a file of.
+        media_file: What is promised about it; one of the rendition's.
+        key: Its content key; None in the clear.
+
+    Raises:
+        IntegrityError: Something is wrong; the message says what and where.
+    """
+    if isinstance(source, Path):
+        with _mapped(source, media_file) as data:
+            return _Check(data, rendition, media_file, key).run()
+    return _Check(memoryview(source), rendition, media_file, key).run()
+
+
+def overlapping_ivs(ranges: list[Verified]) -> bool:
+    """Whether any IV serves two packets of the files that share one `cenc` key."""
+    spans = sorted((v.first_iv, v.packets) for v in ranges if v.first_iv is not None)
+    return any(a + count > b for (a, count), (b, _) in pairwise(spans))
+
+
+@contextmanager
+def _mapped(path: Path, promised: MediaFile) -> Iterator[memoryview]:
+    with path.open("rb") as file:
+        try:
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError as error:
+            raise IntegrityError(f"{promised.key}: the file is empty") from error
+    # not closed here: a traceback may still hold views of it, and closing would then fail
+    yield memoryview(mapped)
+
+
+class _Check:
+    """One run over one file; `_where` is what an error message starts with."""
+
+    def __init__(
+        self, data: memoryview, rendition: Rendition, file: MediaFile, key: ContentKey | None
+    ) -> None:
+        self._data, self._rendition, self._file, self._key = data, rendition, file, key
+        self._where = f"{rendition.name}/{file.drm}"
+        self._packets = hashlib.sha256()
+        self._count = 0
+        self._first_iv: int | None = None
+
+    def run(self) -> Verified:
+        """All checks, the cheap ones first."""
+        file, rendition = self._file, self._rendition
+        self._equal("the file's size", len(self._data), file.size)
+        self._equal("key", self._key and self._key.description.kid, file.kid)
+        self._promises()
+        with self._located("init", 0):
+            movie = self._init(self._data[: file.init_size])
+        with self._located("sidx", file.init_size):
+            self._index(self._data[file.init_size : file.init_size + file.index_size])
+        whole = hashlib.sha256(self._data[: file.init_size + file.index_size])
+        at, ticks = file.init_size + file.index_size, 0
+        for number, size in enumerate(file.segment_sizes, 1):
+            with self._located(f"segment {number}", at):
+                segment = self._data[at : at + size]
+                ticks = self._segment(number, segment, movie, ticks)
+            whole.update(segment)
+            at += size
+            self._release(at)
+        self._equal("the packets' SHA-256", self._packets.hexdigest(), rendition.packets_sha256)
+        self._equal("the file's SHA-256", whole.hexdigest(), file.sha256)
+        return Verified(self._count, self._first_iv)
+
+    def _promises(self) -> None:
+        """What presentation.json says must not contradict itself."""
+        file, rendition = self._file, self._rendition
+        self._equal(
+            "the sum of the parts",
+            file.init_size + file.index_size + sum(file.segment_sizes),
+            file.size,
+        )
+        self._equal("segments", len(file.segment_sizes), len(rendition.segment_ticks))
+        self._equal("media ticks", sum(rendition.segment_ticks), rendition.timing.media_ticks)
+        rates = bitrates(file.segment_sizes, rendition.segment_ticks, rendition.timing)
+        self._equal("average and peak bitrate", (file.average_bps, file.peak_bps), rates)
+
+    def _init(self, data: memoryview) -> Movie:
+        rendition, timing = self._rendition, self._rendition.timing
+        ftyp, moov = _boxes(data, b"ftyp", b"moov")
+        brands = file_type(rendition.codec, rendition.channels, rendition.sample_rate)
+        self._equal("file type", FileType.decode(ftyp), brands)
+        movie = Movie.decode(moov)
+        self._equal("timescale", movie.timescale, timing.timescale)
+        self._equal("priming in elst", movie.priming, timing.priming)
+        self._equal("duration in mehd", movie.duration, timing.samples)
+        roll = roll_distance(rendition.codec, movie.sample_duration)
+        self._equal("roll distance", movie.roll_distance, roll)
+        self._entry(movie.entry)
+        self._protection(movie.entry)
+        if self._key:
+            pssh = tuple(s.pssh for s in self._key.description.signals if s.pssh)
+            self._equal("pssh boxes", movie.pssh, pssh)
+        return movie
+
+    def _entry(self, entry: AudioEntry) -> None:
+        rendition, config = self._rendition, entry.config
+        codec, codecs, rate, bit_depth = describe(config)
+        self._equal("codec", (codec, codecs), (rendition.codec, rendition.codecs))
+        self._equal("sample rate", rate, rendition.sample_rate)
+        self._equal("bit depth", bit_depth, rendition.bit_depth)
+        fields = (entry.channels, entry.sample_size, entry.sample_rate)
+        expected = (rendition.channels, bit_depth or 16, entry_rate(rate))
+        self._equal("channels, sample size and rate of the sample entry", fields, expected)
+
+    def _protection(self, entry: AudioEntry) -> None:
+        key, drm = self._key, self._file.drm
+        protection = entry.protection
+        if key is None or protection is None:
+            self._equal("protection", protection, None)
+            self._equal("key", key, None)
+            return
+        expected = protection_of(drm, key, entry.config)
+        self._equal("protection scheme", protection.scheme, drm.value)
+        self._equal("protection", protection, expected)
+
+    def _index(self, data: memoryview) -> None:
+        index = SegmentIndex.decode(_boxes(data, b"sidx")[0])
+        ticks = edited_ticks(self._rendition.segment_ticks, self._rendition.timing)
+        expected = SegmentIndex(
+            self._rendition.timing.timescale,
+            tuple(map(Reference, self._file.segment_sizes, ticks)),
+        )
+        for number, pair in enumerate(zip(index.references, expected.references, strict=False), 1):
+            self._equal(f"size and duration of segment {number}", *pair)
+        self._equal("sidx", data, expected.encode())
+
+    def _segment(self, number: int, data: memoryview, movie: Movie, start: int) -> int:
+        """Check one fragment and take in its packets; where the next one starts, in ticks."""
+        iv_size = IV_SIZE if self._file.drm is DrmProfile.CENC else 0
+        moof, mdat = _boxes(data, b"moof", b"mdat")
+        fragment = MovieFragment.decode(moof, iv_size)
+        count = len(fragment.sizes)
+        self._equal("sequence number", fragment.sequence_number, number)
+        self._equal("decode time", fragment.decode_time, start)
+        self._equal("sample duration", fragment.sample_duration, movie.sample_duration)
+        self._equal("roll group", fragment.roll, movie.roll_distance is not None)
+        ticks = sum(fragment.durations) or count * fragment.sample_duration
+        self._equal("duration", ticks, self._rendition.segment_ticks[number - 1])
+        self._equal("bytes of all packets", sum(fragment.sizes), len(mdat))
+        self._packets.update(self._decrypt(fragment, mdat))
+        self._count += count
+        return start + ticks
+
+    def _decrypt(self, fragment: MovieFragment, mdat: memoryview) -> Bytes:
+        key, drm = self._key, self._file.drm
+        senc = fragment.encryption
+        self._equal("presence of senc", senc is not None, drm is not DrmProfile.CLEAR)
+        if key is None or senc is None:
+            return mdat
+        sizes = np.array(fragment.sizes, np.int64)
+        if drm is DrmProfile.CBCS:
+            return cenc.cbcs_decrypt(key.key, key.iv, mdat, sizes)
+        if self._first_iv is None:
+            self._first_iv = int.from_bytes(senc.ivs[:IV_SIZE], "big")
+        first = self._first_iv + self._count
+        self._equal("IVs", senc.ivs == cenc.sample_ivs(first, len(sizes)), True)
+        return cenc.cenc_crypt(key.key, first, mdat, sizes)
+
+    def _equal(self, what: str, found: object, promised: object) -> None:
+        if found != promised:
+            raise IntegrityError(f"{self._where}: {what}: {_show(found)}, not {_show(promised)}")
+
+    @contextmanager
+    def _located(self, part: str, offset: int) -> Iterator[None]:
+        """Errors inside say in which part of the file, and at which byte, they were found."""
+        before, self._where = self._where, f"{self._where}: {part} at byte {offset}"
+        try:
+            yield
+        except MalformedBoxError as error:
+            raise IntegrityError(f"{self._where}: {error.message}") from error
+        self._where = before
+
+    def _release(self, size: int) -> None:
+        """Give back the memory of what has been checked."""
+        if isinstance(self._data.obj, mmap.mmap):
+            self._data.obj.madvise(mmap.MADV_DONTNEED, 0, size // mmap.PAGESIZE * mmap.PAGESIZE)
+
+
+def _boxes(data: memoryview, *fourccs: bytes) -> list[memoryview]:
+    """The payloads of exactly these boxes."""
+    boxes = read_boxes(data)
+    if tuple(b.fourcc for b in boxes) != fourccs or any(
+        b.size != HEADER_SIZE + len(b.payload) for b in boxes
+    ):
+        raise MalformedBoxError(f"the boxes are not {b', '.join(fourccs).decode()}")
+    return [b.payload for b in boxes]
+
+
+def _show(value: object) -> str:
+    """Short, and never a key: those are not compared here, and IVs only as a truth value."""
+    text = f"{len(value)} bytes" if isinstance(value, bytes | memoryview) else repr(value)
+    return text if len(text) <= 200 else text[:200] + "..."
