@@ -64,26 +64,35 @@ class LoudnessMeter:
 
     def finish(self) -> Measurement:
         """The figures of everything that was fed."""
-        energies = np.power(10.0, (np.array(self._lufs, np.float64) - OFFSET_LU) / 10)
-        return Measurement(programme([energies], self._true_peak.finish()), energies)
+        mean_squares = np.power(10.0, (np.array(self._lufs, np.float64) - OFFSET_LU) / 10)
+        # Rounded to what is stored: an album must come out the same from fresh and stored tracks.
+        energies = mean_squares.astype(np.float32).astype(np.float64)
+        amplitude = self._true_peak.finish()
+        true_peak_dbtp = _decimals(20 * float(np.log10(amplitude))) if amplitude > 0 else None
+        return Measurement(programme([energies], true_peak_dbtp), energies)
 
 
-def programme(parts: Sequence[Energies], true_peak: float) -> Loudness:
+def programme(parts: Sequence[Energies], true_peak_dbtp: float | None) -> Loudness:
     """Loudness of one track, or of an album played as one programme.
 
     Args:
         parts: Energies of each track; windows do not cross from one part to the next.
-        true_peak: Largest amplitude of all parts; 1.0 is full scale.
+        true_peak_dbtp: The highest of all parts.
     """
     blocks = np.concatenate([_sliding(part, BLOCK_HOPS) for part in parts])
     short = np.concatenate([_sliding(part, SHORT_TERM_HOPS) for part in parts])
     return Loudness(
-        integrated_lufs=_integrated(blocks),
-        range_lu=_range(short),
-        momentary_max_lufs=_maximum(blocks),
-        short_term_max_lufs=_maximum(short),
-        true_peak_dbtp=20 * float(np.log10(true_peak)) if true_peak > 0 else None,
+        integrated_lufs=_decimals(_integrated(blocks)),
+        range_lu=_decimals(_range(short)),
+        momentary_max_lufs=_decimals(_maximum(blocks)),
+        short_term_max_lufs=_decimals(_maximum(short)),
+        true_peak_dbtp=true_peak_dbtp,
     )
+
+
+def _decimals(value: float | None) -> float | None:
+    """Two, ten times finer than EBU shows: the last bits of a float differ between machines."""
+    return None if value is None else round(value, 2)
 
 
 def _sliding(energies: Energies, hops: int) -> Energies:

@@ -14,7 +14,7 @@ FULL_SCALE = 0.99996
 """Just below the largest 16-bit sample, 32767 / 32768."""
 CLIP_RUN = 3
 """Samples in a row at full scale that make a clip; one or two happen in honest music."""
-TRUE_PEAK_LIMIT = 1.0
+TRUE_PEAK_LIMIT_DBTP = 0.0
 DC_LIMIT = 0.005
 """Mean of a channel, as a share of full scale (-46 dB)."""
 DEAD_RATIO = 1e-8
@@ -68,19 +68,19 @@ class QualityMeter:
         self._peak = max(self._peak, peak)
         self._samples += len(pcm)
 
-    def finish(self, true_peak: float) -> Quality:
-        """The verdict; *true_peak* is the loudness meter's, as an amplitude."""
+    def finish(self, true_peak_dbtp: float) -> Quality:
+        """The verdict; the true peak is the loudness meter's."""
         energy = np.diag(self._products)
         correlation = self._correlation(energy)
         trailing = self._samples - self._last_audible
         leading = self._samples if self._first_audible is None else self._first_audible
-        offsets = tuple(float(s) / max(1, self._samples) for s in self._sums)
+        offsets = tuple(round(float(s) / max(1, self._samples), 5) for s in self._sums)
         found = {
             f"{self._clip_runs} runs of {CLIP_RUN} or more samples at full scale: clipped": bool(
                 self._clip_runs
             ),
-            f"true peak {_decibel(true_peak):+.2f} dBTP: players may clip": (
-                true_peak > TRUE_PEAK_LIMIT
+            f"true peak {true_peak_dbtp:+.2f} dBTP: players may clip": (
+                true_peak_dbtp > TRUE_PEAK_LIMIT_DBTP
             ),
             "DC offset": max(map(abs, offsets)) > DC_LIMIT,
             "one channel is dead": energy.min() < energy.max() * DEAD_RATIO,
@@ -114,17 +114,13 @@ class QualityMeter:
     def _correlation(self, energy: NDArray[np.float64]) -> float | None:
         if len(energy) < 2 or not energy.all():
             return None
-        return float(self._products[0, 1] / np.sqrt(energy[0] * energy[1]))
+        return round(float(self._products[0, 1] / np.sqrt(energy[0] * energy[1])), 4)
 
 
 def _runs(full: NDArray[np.bool_]) -> int:
     """How many runs of at least `CLIP_RUN` there are in all channels."""
     in_run = full[2:] & full[1:-1] & full[:-2]
     return int(in_run[:1].sum() + (in_run[1:] & ~in_run[:-1]).sum())
-
-
-def _decibel(amplitude: float) -> float:
-    return 20 * float(np.log10(amplitude)) if amplitude > 0 else -200.0
 
 
 class FlacChecksum:

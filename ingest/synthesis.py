@@ -173,7 +173,7 @@ def _write_faded(path: Path, song: Song, signal: Signal) -> Path:
 
 
 def _pydub() -> Any:
-    """The `AudioSegment` of pydub, without its complaint that PATH has no ffmpeg: we write WAV only."""
+    """Load pydub without its complaint that PATH has no ffmpeg: we write WAV only."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Couldn't find ffmpeg", RuntimeWarning)
         warnings.filterwarnings("ignore", "'audioop' is deprecated", DeprecationWarning)

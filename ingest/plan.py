@@ -1,0 +1,143 @@
+"""What is to be done with each master, decided before anything is done. Pure but for probing."""
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.errors import InvalidInputError
+from core.model import Ladder, Scheme, Tier
+from ingest.ladder import Fit, fit, lossless_depth
+from ingest.probe import Master
+from ingest.toolchain import Toolchain
+from ingest.transcode import SETTINGS_VERSION
+from packager.grid import SEGMENT_MS
+
+MAX_TRACK_ID = 64
+"""Characters."""
+MAX_REGION = 16
+"""Characters of a region group's id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What the user asked for; the same for every master of a run."""
+
+    ladder: Ladder
+    schemes: tuple[Scheme, ...] = (Scheme.CBCS,)
+    regions: tuple[str, ...] = ("ww",)
+    album: str | None = None
+    title: str | None = None
+    artist: str | None = None
+    track_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One master on its way to a track; `position` is its place on the command line, from 1."""
+
+    track_id: str
+    position: int
+    master: Master
+    fit: Fit
+    title: str
+    artist: str
+    album_id: str | None
+    settings: str
+    recipe_sha256: str
+    options: Options
+
+    @property
+    def tiers(self) -> tuple[Tier, ...]:
+        """Of the rungs, lowest first."""
+        tiers = {rung.tier for rung in self.fit.rungs}
+        return tuple(tier for tier in Tier if tier in tiers)
+
+
+def plan(master: Master, position: int, options: Options, toolchain: Toolchain) -> Plan:
+    """Decide on a master that was probed.
+
+    Raises:
+        MasterRejectedError: No rung fits.
+        InvalidInputError: There is no usable track id.
+    """
+    fitted = fit(options.ladder, master)
+    # Everything that alters an encode but the rung itself: finished rungs are kept under this.
+    settings = json.dumps(
+        {
+            "version": SETTINGS_VERSION,
+            "toolchain": toolchain.fingerprint,
+            "channels": master.output_channels,
+            "lossless_bits": lossless_depth(master),
+        },
+        sort_keys=True,
+    )
+    rungs = [(r.name, r.codec, r.bitrate_bps, r.tier, r.channels) for r in fitted.rungs]
+    recipe = json.dumps([settings, rungs, SEGMENT_MS])
+    return Plan(
+        track_id=options.track_id or track_id_of(master),
+        position=position,
+        master=master,
+        fit=fitted,
+        title=options.title or master.tags.title or master.path.stem,
+        artist=options.artist or master.tags.artist or "",
+        album_id=slug(options.album) if options.album else None,
+        settings=settings,
+        recipe_sha256=hashlib.sha256(recipe.encode()).hexdigest(),
+        options=options,
+    )
+
+
+def track_id_of(master: Master) -> str:
+    """The ISRC in lower case if the master has one, else the file's name in allowed letters."""
+    return (master.tags.isrc or "").lower() or slug(master.path.stem)
+
+
+def slug(text: str) -> str:
+    """*text* in the letters of ids.
+
+    Raises:
+        InvalidInputError: Nothing is left of it.
+    """
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    found = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:MAX_TRACK_ID].rstrip("-")
+    if not found:
+        raise InvalidInputError(
+            f"no id can be made of {text!r}", hint="name one with --track-id, or rename the file"
+        )
+    return found
+
+
+def refuse_doubles(plans: Sequence[Plan]) -> None:
+    """Raise InvalidInputError if two masters of a run would become the same track."""
+    counted = Counter(plan.track_id for plan in plans)
+    for track_id, count in counted.items():
+        if count > 1:
+            names = ", ".join(str(p.master.path) for p in plans if p.track_id == track_id)
+            raise InvalidInputError(
+                f"{count} masters would become the track {track_id}: {names}",
+                hint="ingest them one by one with --track-id, or rename one",
+            )
+
+
+def check_options(options: Options, masters: Sequence[Path]) -> None:
+    """Raise InvalidInputError for options that do not fit together."""
+    single = {"--track-id": options.track_id, "--title": options.title}
+    for name, value in single.items():
+        if value is not None and len(masters) != 1:
+            raise InvalidInputError(f"{name} is for one master", hint="ingest them one by one")
+    if options.track_id and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", options.track_id):
+        raise InvalidInputError(
+            f"{options.track_id[:80]!r} is no track id",
+            hint="1 to 64 of a-z, 0-9, - and _, starting with a letter or digit",
+        )
+    for region in options.regions:
+        if not re.fullmatch(rf"[a-z0-9-]{{1,{MAX_REGION}}}", region):
+            raise InvalidInputError(
+                f"{region[:40]!r} is no region group",
+                hint=f"1 to {MAX_REGION} of a-z, 0-9 and -; ww is everywhere",
+            )
