@@ -108,9 +108,16 @@ def token() -> None:
     type=click.Choice([tier.value for tier in Tier]),
     default=Tier.HIGH.value,
     show_default=True,
+    help="The best tier of the listener's plan.",
 )
 @click.option("--region", default="ww", show_default=True, help="The listener's rights region.")
-@click.option("--devices", type=click.IntRange(1, 100), default=5, show_default=True)
+@click.option(
+    "--devices",
+    type=click.IntRange(1, 100),
+    default=5,
+    show_default=True,
+    help="How many devices the listener may have.",
+)
 @click.option(
     "--ttl",
     "ttl_s",
