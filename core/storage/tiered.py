@@ -3,7 +3,7 @@
 An object is *whole hot*, or *demoted*: its first bytes (the intro) hot, all of it cold.
 
 - Whole hot: ``{key}`` in the hot store.
-- Demoted: ``.intro/{key}`` in the hot store, ``{key}`` in the cold one.
+- Demoted: ``{key}.intro`` in the hot store, ``{key}`` in the cold one.
 
 Both moves write the new place before they remove the old one, so a crash leaves an object in
 two places and never in none; doing the move again finishes it. A reader looks at the hot
@@ -26,8 +26,8 @@ from core.errors import IntegrityError, InvalidInputError, NotFoundError, Restor
 from core.storage.keys import check_key, check_prefix, check_range, clamp_range
 from core.storage.protocol import CHUNK_SIZE, ObjectInfo, ObjectStore
 
-INTRO_FOLDER = ".intro/"
-"""Where intros lie in the hot store; no key of a caller may start so."""
+INTRO_SUFFIX = ".intro"
+"""How the key of an intro ends in the hot store; no key of a caller may."""
 
 READ_SIZE = 4 * CHUNK_SIZE
 """Bytes that a stream of a demoted object asks for at a time."""
@@ -80,7 +80,9 @@ class TieredStore:
         self._moving = asyncio.Lock()
 
     async def put_if_absent(self, key: str, body: bytes | Path) -> bool:
-        if await _exists(self._hot, _intro(key)):
+        # hot first: a demotion writes the intro before the hot object goes, so one of them is seen.
+        # The cold store is not asked: masters come in while it is down
+        if await _exists(self._hot, _check(key)) or await _exists(self._hot, _intro(key)):
             return False
         return await self._hot.put_if_absent(key, body)
 
@@ -108,9 +110,9 @@ class TieredStore:
                 yield body[at : at + CHUNK_SIZE]
 
     async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
-        _check(check_prefix(prefix) + "x")
+        check_prefix(prefix)
         async for info in _merged(self._hot.list(prefix), self._cold.list(prefix)):
-            if not info.key.startswith(INTRO_FOLDER):
+            if not info.key.endswith(INTRO_SUFFIX):
                 yield info
 
     async def delete(self, key: str) -> None:
@@ -297,10 +299,10 @@ async def _exists(store: ObjectStore, key: str) -> bool:
 
 
 def _check(key: str) -> str:
-    if key.startswith(INTRO_FOLDER):
-        raise InvalidInputError(f"keys in {INTRO_FOLDER} are not for callers")
+    if key.endswith(INTRO_SUFFIX):
+        raise InvalidInputError(f"the key {key} ends as the keys of intros do")
     return check_key(key)
 
 
 def _intro(key: str) -> str:
-    return check_key(INTRO_FOLDER + _check(key))
+    return check_key(_check(key) + INTRO_SUFFIX)

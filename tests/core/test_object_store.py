@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from core.errors import InvalidInputError, NotFoundError, UnavailableError
 from core.storage import open_store
 from core.storage.memory import MemoryStore
+from core.storage.ordering import in_key_order
 from core.storage.protocol import CHUNK_SIZE, ObjectInfo
 from core.storage.tiered import TieredStore
 
@@ -381,3 +382,20 @@ async def test_a_plain_path_is_a_local_store(tmp_path):
     await store.aclose()
 
     assert (tmp_path / "x" / "a").read_bytes() == b"1"
+
+
+names = st.lists(st.text("ab-/.0", min_size=1, max_size=8), max_size=30).map(
+    lambda names: sorted({f"p/{n}" for n in names if "//" not in f"/{n}/"})
+)
+
+
+@given(names, st.booleans())
+def test_a_list_by_folders_is_put_into_the_order_of_keys(names, by_key):
+    async def run():
+        async def found():
+            for name in names if by_key else sorted(names, key=lambda name: name.split("/")):
+                yield ObjectInfo(name, 0)
+
+        return [info.key async for info in in_key_order(found(), "p/")]
+
+    assert asyncio.run(run()) == names

@@ -149,7 +149,7 @@ async def test_delete_removes_all_places(store, sides):
 
 async def test_the_next_intro_may_have_another_size(store, sides):
     await store.put_if_absent(KEY, BODY)
-    await sides[0].put_if_absent(f".intro/{KEY}", BODY[:77])  # as a crash may leave it
+    await sides[0].put_if_absent(f"{KEY}.intro", BODY[:77])  # as a crash may leave it
     await store.demote([described()])
 
     assert (await store.placement(KEY)).hot_size == INTRO
@@ -195,7 +195,7 @@ async def test_what_is_nowhere_cannot_be_moved(store):
         with pytest.raises(NotFoundError):
             await move([described()])
     with pytest.raises(InvalidInputError):
-        await store.get(f".intro/{KEY}")
+        await store.get(f"{KEY}.intro")
 
 
 class Flaky:
@@ -241,7 +241,7 @@ async def test_a_crash_at_any_call_loses_nothing_and_the_next_run_finishes(move,
             assert await listed(store) == [(KEY, len(BODY))]
             await getattr(store, move)([described()])
         assert (await store.placement(KEY)).demoted is (move == "demote")
-        intros = [key for key, _ in await listed(hot) if key.startswith(".intro/")]
+        intros = [key for key, _ in await listed(hot) if key.endswith(".intro")]
         assert len(intros) == (move == "demote")
         await check_reads(store)
         if countdown[0] > 0:

@@ -1,0 +1,240 @@
+"""`tonearm tier`: where the bytes of tracks are, and moving them."""
+
+import asyncio
+import json
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from core.errors import IntegrityError, NotFoundError, RestoringError, ToolkitError
+from core.home import Home
+
+if TYPE_CHECKING:  # slow to import, and help must be quick
+    from core.catalogue import Catalogue, Tail, Track
+    from core.storage.tiered import StoredFile, TieredStore
+
+INTRO_SEGMENTS = 2
+"""Segments of each rendition that stay hot, behind init and index."""
+
+PAGE = 500
+"""Tracks fetched from the catalogue at a time."""
+
+
+class Wiring(Protocol):
+    """The part of the command line's wiring that moving tracks needs."""
+
+    @property
+    def home(self) -> Home:
+        """Where everything is kept."""
+        ...
+
+    def catalogue(self) -> "Catalogue":
+        """The catalogue below the home."""
+        ...
+
+    def store(self, url: str | None = None) -> "TieredStore":
+        """Hot and cold store."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TrackPlaces:
+    """Where a track's media files are; `tail` is ``mixed`` after an interrupted move."""
+
+    track_id: str
+    generation: str
+    tail: str
+    files: int
+    hot_size: int
+    cold_size: int
+
+
+@click.group()
+def tier() -> None:
+    """Show and move what is kept hot or cold."""
+
+
+@tier.command()
+@click.argument("tracks", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@click.pass_obj
+def status(wiring: Wiring, tracks: tuple[str, ...], *, as_json: bool) -> None:
+    """Show where the bytes of TRACKS are, of all tracks if none is named."""
+
+    async def show(catalogue: "Catalogue", store: "TieredStore") -> None:
+        found = [_known(catalogue, name) for name in tracks] if tracks else _all(catalogue)
+        for track in found:
+            _print(await _places(store, track), as_json=as_json)
+
+    _with_parts(wiring, show)
+
+
+@tier.command()
+@click.argument("tracks", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@click.pass_obj
+def demote(wiring: Wiring, tracks: tuple[str, ...], *, as_json: bool) -> None:
+    """Move the tails of TRACKS to the cold store; the intros stay hot, the tracks play on."""
+    from core.catalogue import Tail
+
+    _move(wiring, tracks, Tail.COLD, as_json=as_json)
+
+
+@tier.command()
+@click.argument("tracks", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@click.pass_obj
+def promote(wiring: Wiring, tracks: tuple[str, ...], *, as_json: bool) -> None:
+    """Bring the tails of TRACKS back to the hot store, checked against their hashes."""
+    from core.catalogue import Tail
+
+    _move(wiring, tracks, Tail.HOT, as_json=as_json)
+
+
+def _move(wiring: Wiring, tracks: tuple[str, ...], tail: "Tail", *, as_json: bool) -> None:
+    """Move track after track; what fails is reported, the others go on."""
+    failed: list[str] = []
+
+    async def move(catalogue: "Catalogue", store: "TieredStore") -> None:
+        with _progress() as advance:
+            for name in dict.fromkeys(tracks):
+                try:
+                    track = _known(catalogue, name)
+                    await _move_track(store, track, tail, advance)
+                    generation = track.entry.generation
+                    if not catalogue.set_tail(name, tail, generation=generation):
+                        click.echo(f"{name}: a newer generation was published", err=True)
+                    _print(await _places(store, track), as_json=as_json)
+                except ToolkitError as error:
+                    failed.append(name)
+                    _report(name, error)
+
+    _with_parts(wiring, move)
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+async def _move_track(
+    store: "TieredStore", track: "Track", tail: "Tail", advance: Callable[[str, int, int], None]
+) -> None:
+    files = await _movable(store, track)
+    restoring: RestoringError | None = None
+    for number, file in enumerate(files):
+        advance(track.entry.track_id, number, len(files))
+        try:
+            await (store.demote([file]) if tail == "cold" else store.promote([file]))
+        except RestoringError as error:
+            restoring = error  # the others are asked for as well, so that all come back together
+    advance(track.entry.track_id, len(files), len(files))
+    if restoring is not None:
+        raise RestoringError(
+            f"the tail of {track.entry.track_id} is archived and being restored",
+            hint=f"run the command again in {restoring.retry_after_s} s or later",
+            retry_after_s=restoring.retry_after_s,
+        )
+
+
+async def _places(store: "TieredStore", track: "Track") -> TrackPlaces:
+    placements = [await store.placement(file.key) for file in await _movable(store, track)]
+    demoted = sum(place.demoted for place in placements)
+    mixed_or_cold = "cold" if demoted == len(placements) else "mixed"
+    return TrackPlaces(
+        track_id=track.entry.track_id,
+        generation=track.entry.generation,
+        tail=mixed_or_cold if demoted else "hot",
+        files=len(placements),
+        hot_size=sum(place.hot_size for place in placements),
+        cold_size=sum(place.cold_size for place in placements),
+    )
+
+
+async def _movable(store: "TieredStore", track: "Track") -> "list[StoredFile]":
+    """The media files of the current generation that are longer than an intro."""
+    from core.storage.tiered import StoredFile
+    from packager.manifest.presentation import decode
+
+    entry = track.entry
+    key = f"tracks/{entry.track_id}/{entry.generation}/presentation.json"
+    described = decode(await store.get(key))
+    if (described.track_id, described.generation) != (entry.track_id, entry.generation):
+        raise IntegrityError(f"{key} describes another presentation")
+    return [
+        StoredFile(file.key, file.sha256, intro_size)
+        for rendition in described.renditions
+        for file in rendition.files
+        if (
+            intro_size := file.init_size
+            + file.index_size
+            + sum(file.segment_sizes[:INTRO_SEGMENTS])
+        )
+        < file.size
+    ]
+
+
+def _known(catalogue: "Catalogue", track_id: str) -> "Track":
+    track = catalogue.get(track_id)
+    if track is None:
+        raise NotFoundError(
+            f"there is no track {track_id}", hint="`tonearm track list` names them all"
+        )
+    return track
+
+
+def _all(catalogue: "Catalogue") -> "Iterator[Track]":
+    after = ""
+    while page := catalogue.list(after, PAGE):
+        yield from page
+        after = page[-1].entry.track_id
+
+
+def _with_parts(
+    wiring: Wiring,
+    action: "Callable[[Catalogue, TieredStore], Coroutine[Any, Any, None]]",
+) -> None:
+    """Run *action* with the catalogue and the store, and close both."""
+
+    async def run() -> None:
+        store = wiring.store()
+        try:
+            with closing(wiring.catalogue()) as catalogue:
+                await action(catalogue, store)
+        finally:
+            await store.aclose()
+
+    asyncio.run(run())
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr, if a person looks at it; called with a track, files done and all files."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("")
+
+        def advance(track_id: str, done: int, total: int) -> None:
+            bar.update(task, description=track_id, completed=done, total=total)
+
+        yield advance
+
+
+def _print(places: TrackPlaces, *, as_json: bool) -> None:
+    if as_json:
+        row = {name: getattr(places, name) for name in TrackPlaces.__slots__}
+        click.echo(json.dumps(row))
+        return
+    click.echo(
+        f"{places.track_id}  {places.tail}  {places.files} files"
+        f"  hot {places.hot_size / 1e6:.2f} MB  cold {places.cold_size / 1e6:.2f} MB"
+    )
+
+
+def _report(name: str, error: ToolkitError) -> None:
+    click.secho(f"error: {name}: {error.message}", fg="red", err=True)
+    if error.hint:
+        click.echo(f"hint: {error.hint}", err=True)
