@@ -292,3 +292,16 @@ def test_tests_use_the_real_thing(name):
 
     assert not re.search(r"^\s*(from|import) (unittest\.)?mock\b", text, re.MULTILINE)
     assert not re.search(r"^\s*from unittest import .*\bmock\b", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("module", [m for m, p in SOURCES.items() if p.name != "__init__.py"])
+def test_no_module_is_left_over(module):
+    # the composition root and -m name modules in strings, to import them late
+    named = SOURCES["cli"].read_text() + SOURCES["origin.demo.commands"].read_text()
+    if module == "cli" or f'"{module}' in named:
+        return
+    if module.endswith(".commands") and module.partition(".")[0] in named:
+        return
+    users = {other for other in SOURCES if other != module and module in _imports(other)}
+
+    assert users, f"nobody imports {module}"
