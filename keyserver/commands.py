@@ -15,7 +15,8 @@ if TYPE_CHECKING:  # slow to import, and help must be quick
     from aiohttp import web
 
     from core.serving import ServeOptions
-    from keyserver.vault import StoredKey, Vault
+    from keyserver.database import StoredKey
+    from keyserver.vault import Vault
 
 RING_SECRETS = ("root", "kid", "playback", "operator")
 """What the key server needs from the ring."""

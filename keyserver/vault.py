@@ -16,7 +16,6 @@ back, so all of them hold what was there first.
 
 import contextlib
 import hmac
-import os
 import re
 import secrets
 import sqlite3
@@ -28,44 +27,27 @@ from pathlib import Path
 from typing import Protocol, Self
 from uuid import UUID
 
-from core.errors import ConflictError, IntegrityError, InvalidInputError, UnavailableError
+from core.errors import ConflictError, IntegrityError, InvalidInputError
 from core.model import ContentKey, KeyDescription, Scheme, Tier
-from keyserver.signals import CLEARKEY, make_signals
+from keyserver.database import (
+    COLUMNS,
+    StoredKey,
+    connect,
+    create_database,
+    read_row,
+    transaction,
+    translated,
+)
+from keyserver.signals import CLEARKEY, SYSTEMS, make_signals
 from keyserver.wrapping import NONCE_SIZE, WRAPPING_KEY_SIZE, WrappingKey, context, derive_root
 
 KEY_SIZE = 16
 IV_SIZES = {Scheme.CBCS: 16, Scheme.CENC: 8}
 """Bytes; a constant IV for cbcs, the start of the per-sample counters for cenc."""
 MAX_PERIOD = 2**31 - 1
-LOCK_TIMEOUT_S = 5.0
-"""How long a request waits for another process's transaction."""
 MIN_SECRET_SIZE = 16
 
-_APPLICATION_ID = 0x746F6E65  # "tone": another program's database is not a vault
-_FORMAT = 1
-_SCHEMA = f"""
-PRAGMA application_id = {_APPLICATION_ID};
-PRAGMA user_version = {_FORMAT};
-CREATE TABLE kek (
-  version INTEGER PRIMARY KEY,
-  sealed BLOB NOT NULL,
-  created_s INTEGER NOT NULL
-) STRICT;
-CREATE TABLE content_key (
-  kid BLOB PRIMARY KEY CHECK (length(kid) = 16),
-  track_id TEXT NOT NULL,
-  tier TEXT NOT NULL,
-  scheme TEXT NOT NULL,
-  period INTEGER NOT NULL,
-  iv BLOB NOT NULL,
-  kek_version INTEGER NOT NULL REFERENCES kek (version),
-  sealed BLOB NOT NULL,
-  created_s INTEGER NOT NULL,
-  UNIQUE (track_id, tier, scheme, period)
-) STRICT, WITHOUT ROWID;
-"""
 _INCLUDED = {tier: [t for t in Tier if tier.includes(t)] for tier in Tier}
-_COLUMNS = "kid, track_id, tier, scheme, period, iv, kek_version, sealed, created_s"
 _TRACK_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 Random = Callable[[int], bytes]
@@ -89,32 +71,6 @@ class KeyRequest(Protocol):
     @property
     def period(self) -> int:
         """Of key rotation; 0 where keys do not rotate."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredKey:
-    """A row of the vault; the key in it is sealed.
-
-    `created_s` is Unix time.
-    """
-
-    kid: UUID
-    track_id: str
-    tier: Tier
-    scheme: Scheme
-    period: int
-    iv: bytes = field(repr=False)
-    kek_version: int
-    sealed: bytes = field(repr=False)
-    created_s: int
-
-    @property
-    def context(self) -> bytes:
-        """All that the key is bound to."""
-        return context(
-            "cek/1", self.kid.bytes, self.track_id, self.tier, self.scheme, self.period,
-            self.iv, self.kek_version, "aes-128",
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +129,18 @@ class Vault:
 
         Raises:
             IntegrityError: Another root secret sealed this vault, or it is no vault.
+            InvalidInputError: A system is unknown.
         """
+        if unknown := set(systems) - SYSTEMS.keys():
+            raise InvalidInputError(
+                f"unknown DRM system {min(unknown)}", hint=f"one of {', '.join(SYSTEMS)}"
+            )
         assert min(len(root_secret), len(kid_secret)) >= MIN_SECRET_SIZE
         if not path.exists():
             with contextlib.suppress(ConflictError):  # another process was quicker: use its vault
                 cls.create(path, root_secret, random=random, clock=clock)
-        with _translated():
-            database = _connect(path)
+        with translated():
+            database = connect(path)
         vault = cls(
             database,
             root=derive_root(root_secret),
@@ -190,7 +151,7 @@ class Vault:
         )
         try:
             vault.check()
-        except BaseException:
+        except BaseException:  # the file is given back whatever went wrong
             database.close()
             raise
         return vault
@@ -208,26 +169,10 @@ class Vault:
         Raises:
             ConflictError: There is something at *path*.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
-        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-        try:
-            with _translated(), contextlib.closing(sqlite3.connect(draft)) as database:
-                database.execute("PRAGMA journal_mode = WAL")
-                database.executescript(_SCHEMA)
-                sealed = derive_root(root_secret).wrap(
-                    random(WRAPPING_KEY_SIZE), context=context("kek/1", 1), nonce=random(NONCE_SIZE)
-                )
-                database.execute("INSERT INTO kek VALUES (1, ?, ?)", (sealed, int(clock())))
-                database.commit()
-            # unlike rename, link fails if another process was first
-            os.link(draft, path)
-        except FileExistsError:
-            raise ConflictError(
-                f"there is a vault at {path}", hint="its keys open tracks: keep it"
-            ) from None
-        finally:
-            draft.unlink()
+        sealed = derive_root(root_secret).wrap(
+            random(WRAPPING_KEY_SIZE), context=context("kek/1", 1), nonce=random(NONCE_SIZE)
+        )
+        create_database(path, sealed, created_s=int(clock()))
 
     def close(self) -> None:
         """Give back the file."""
@@ -236,7 +181,7 @@ class Vault:
 
     def check(self) -> None:
         """Raise `UnavailableError` or `IntegrityError` unless keys can be served."""
-        with self._lock, _translated():
+        with self._lock, translated():
             [version] = self._database.execute("SELECT max(version) FROM kek").fetchone()
             self._kek(version)
 
@@ -249,10 +194,10 @@ class Vault:
             IntegrityError: A row was changed.
         """
         wanted = _wanted(request)
-        with self._lock, _translated():
+        with self._lock, translated():
             rows = self._find(wanted)
             if any(row is None for row in rows):
-                with _transaction(self._database):
+                with transaction(self._database):
                     for place, row in zip(wanted, rows, strict=True):
                         if row is None:
                             self._insert(*place)
@@ -270,28 +215,28 @@ class Vault:
         find them.
         """
         tiers = _INCLUDED[tier]
-        query = (  # placeholders only: S608 sees a built string
-            f"SELECT {_COLUMNS} FROM content_key WHERE kid IN ({_marks(kids)})"  # noqa: S608
-            f" AND track_id = ? AND tier IN ({_marks(tiers)})"
+        query = (
+            f"SELECT {COLUMNS} FROM content_key"  # noqa: S608  our own names, and placeholders
+            f" WHERE kid IN ({_marks(kids)}) AND track_id = ? AND tier IN ({_marks(tiers)})"
         )
-        with self._lock, _translated():
+        with self._lock, translated():
             found = self._database.execute(query, [*(k.bytes for k in kids), track_id, *tiers])
-            rows = [_stored(row) for row in found]
+            rows = [read_row(row) for row in found]
             return tuple(LicensedKey(row.kid, self._unseal(row)) for row in rows)
 
     def stored(self, track_id: str | None = None) -> Iterator[StoredKey]:
         """All rows, or those of a track, in the order of their KIDs."""
         after = b""
         while True:
-            with self._lock, _translated():
+            with self._lock, translated():
                 page = self._database.execute(
-                    f"SELECT {_COLUMNS} FROM content_key"  # noqa: S608  our own column names
+                    f"SELECT {COLUMNS} FROM content_key"  # noqa: S608  our own column names
                     " WHERE kid > ? AND (? IS NULL OR track_id = ?) ORDER BY kid LIMIT 1000",
                     (after, track_id, track_id),
                 ).fetchall()
             if not page:
                 return
-            yield from map(_stored, page)
+            yield from map(read_row, page)
             after = page[-1][0]
 
     def unseal(self, row: StoredKey) -> bytes:
@@ -300,16 +245,16 @@ class Vault:
         Raises:
             IntegrityError: The row was changed.
         """
-        with self._lock, _translated():
+        with self._lock, translated():
             return self._unseal(row)
 
     def _find(self, wanted: Sequence[tuple[str, Tier, Scheme, int]]) -> list[StoredKey | None]:
         query = (
-            f"SELECT {_COLUMNS} FROM content_key"  # noqa: S608  our own column names
+            f"SELECT {COLUMNS} FROM content_key"  # noqa: S608  our own column names
             " WHERE track_id = ? AND tier = ? AND scheme = ? AND period = ?"
         )
         rows = [self._database.execute(query, place).fetchone() for place in wanted]
-        return [_stored(row) if row else None for row in rows]
+        return [read_row(row) if row else None for row in rows]
 
     def _insert(self, track_id: str, tier: Tier, scheme: Scheme, period: int) -> None:
         [version] = self._database.execute("SELECT max(version) FROM kek").fetchone()
@@ -324,7 +269,7 @@ class Vault:
         sealed = self._kek(version).wrap(key, context=row.context, nonce=self._random(NONCE_SIZE))
         # OR IGNORE: whoever came first has made the key that everyone uses
         self._database.execute(
-            f"INSERT OR IGNORE INTO content_key ({_COLUMNS})"  # noqa: S608  our own column names
+            f"INSERT OR IGNORE INTO content_key ({COLUMNS})"  # noqa: S608  our own column names
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (kid.bytes, track_id, tier, scheme, period, iv, version, sealed, row.created_s),
         )
@@ -382,65 +327,5 @@ def _wanted(request: KeyRequest) -> list[tuple[str, Tier, Scheme, int]]:
     return wanted
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    # mode=rw: a vault is made by `create` alone, whole
-    database = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
-        uri=True,
-        timeout=LOCK_TIMEOUT_S,
-        isolation_level=None,  # transactions are written out
-        check_same_thread=False,  # the vault's lock serialises threads
-    )
-    try:
-        database.execute("PRAGMA synchronous = FULL")  # a key that was handed out must not be lost
-        [application] = database.execute("PRAGMA application_id").fetchone()
-        [form] = database.execute("PRAGMA user_version").fetchone()
-    except BaseException:
-        database.close()
-        raise
-    if (application, form) != (_APPLICATION_ID, _FORMAT):
-        database.close()
-        raise IntegrityError(f"{path} is not a vault that this version reads")
-    return database
-
-
-def _stored(row: tuple[bytes, str, str, str, int, bytes, int, bytes, int]) -> StoredKey:
-    kid, track_id, tier, scheme, period, iv, kek_version, sealed, created_s = row
-    try:
-        return StoredKey(
-            UUID(bytes=kid), track_id, Tier(tier), Scheme(scheme), period, iv, kek_version,
-            sealed, created_s,
-        )  # fmt: skip
-    except ValueError:
-        raise IntegrityError("a row of the vault was changed", hint="restore a backup") from None
-
-
 def _marks(values: Sequence[object]) -> str:
     return ", ".join("?" * len(values))
-
-
-@contextlib.contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    # IMMEDIATE: a read that turns into a write could fail half-way, whatever it waits
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        database.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.OperationalError):
-            database.execute("ROLLBACK")
-        raise
-
-
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    """SQLite's errors as ours; their text is dropped, it may quote a statement."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise UnavailableError(
-            f"the vault cannot be used now ({error.sqlite_errorname})",
-            hint="is its file readable, writable, and its disk not full?",
-        ) from None
-    except sqlite3.DatabaseError:
-        raise IntegrityError("the vault's file is damaged", hint="restore a backup") from None

@@ -201,6 +201,16 @@ def test_what_is_no_vault_is_refused(tmp_path):
         Vault.open(tmp_path, ROOT, KID)
 
 
+def test_keys_are_signalled_for_the_systems_that_are_enabled(path):
+    with contextlib.closing(Vault.open(path, ROOT, KID, systems=["widevine"])) as vault:
+        [key] = vault.keys(KeyQuery("song", (Tier.LOW,), (Scheme.CBCS,), 0))
+    [signal] = key.description.signals
+    assert signal.dash_value == "Widevine"
+
+    with pytest.raises(InvalidInputError, match="unknown DRM system marlin"):
+        Vault.open(path, ROOT, KID, systems=["marlin"])
+
+
 def test_a_vault_is_not_made_over_another(vault, path):
     keys = vault.keys(ALL)
 
@@ -214,7 +224,7 @@ def test_a_vault_is_not_made_over_another(vault, path):
 
 def test_a_vault_held_by_another_process_for_too_long_is_unavailable(vault, path, monkeypatch):
     vault.keys(ALL)
-    monkeypatch.setattr("keyserver.vault.LOCK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("keyserver.database.LOCK_TIMEOUT_S", 0.05)
     with (
         contextlib.closing(Vault.open(path, ROOT, KID)) as impatient,
         contextlib.closing(sqlite3.connect(path, isolation_level=None)) as holder,
