@@ -107,12 +107,13 @@ class _LazyGroup(click.Group):
 
 
 def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
-    if path is None and not (path := Path("tonearm.toml")).exists():
+    file = path or Path("tonearm.toml")
+    if path is None and not file.exists():
         return
     try:
-        ctx.default_map = tomllib.loads(path.read_text())
+        ctx.default_map = tomllib.loads(file.read_text())
     except (OSError, ValueError) as error:
-        raise InvalidInputError(f"cannot read {path}: {error}", hint="it must be TOML") from None
+        raise InvalidInputError(f"cannot read {file}: {error}", hint="it must be TOML") from None
 
 
 @click.group(cls=_LazyGroup, context_settings={"auto_envvar_prefix": "TONEARM"})
@@ -123,7 +124,7 @@ def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
 @click.option("--cold-store", metavar="URL", help="Cold object store [in the home].")
 @click.option("--key-source", metavar="URL", help="Key server [the home's vault].")
 @click.pass_context
-def cli(ctx: click.Context, home: Path, **urls: str | None) -> None:
+def cli(ctx: click.Context, /, home: Path, **urls: str | None) -> None:
     """Turn music masters into encrypted adaptive streams, and serve them."""
     ctx.obj = Wiring(Home(home.absolute()), urls)
 

@@ -62,7 +62,7 @@ def _pathways(
 ) -> tuple[Pathway, ...]:
     pathways = []
     for value in values:
-        name, _, url = value.partition("=")
+        name, url = value.split("=", 1) if "=" in value else ("", value)
         parts = urlsplit(url)
         if not name.replace("-", "").isalnum() or parts.scheme not in ("http", "https"):
             raise click.BadParameter(f"{value!r} is not ID=URL, as in eu-a=https://a.example")
