@@ -83,7 +83,6 @@ class _Demo:
     page: DemoPage
     shapers: dict[str, PathwayShaper] = field(default_factory=dict)
     degraded: dict[str, bool] = field(default_factory=dict)
-    measured_ms: dict[str, float | None] = field(default_factory=dict)
 
 
 DEMO = web.AppKey("demo", _Demo)
@@ -217,16 +216,33 @@ async def _user_token(request: web.Request) -> web.Response:
 
 async def _pathways(request: web.Request) -> web.Response:
     demo = request.app[DEMO]
+    measured = await _measured(demo.page)
     rows = [
         {
             "id": pathway.id,
             "latencyMs": pathway.latency_ms,
             "degraded": demo.degraded.get(pathway.id, False),
-            "measuredMs": demo.measured_ms.get(pathway.id),
+            "measuredMs": measured.get(pathway.id),
         }
         for pathway in demo.page.pathways
     ]
     return web.json_response({"pathways": rows})
+
+
+async def _measured(page: DemoPage) -> dict[str, float]:
+    """What the router believes a start costs on each pathway, in milliseconds."""
+    url = f"{page.server_url}/v1/router/explain"
+    async with ClientSession(timeout=ClientTimeout(total=2)) as session:
+        try:
+            async with session.get(url) as response:
+                told = await response.json()
+        except (ClientError, TimeoutError):
+            return {}
+    return {
+        pathway["pathway"]: pathway["typicalStartMs"]
+        for region in told["regions"]
+        for pathway in region["pathways"]
+    }
 
 
 async def _shape(request: web.Request) -> web.Response:

@@ -46,7 +46,7 @@ class Session {
       this.reported.add(key);
       reports.push({ pathway: pathway.id, firstByteMs: entry.responseStart - entry.requestStart });
     }
-    if (reports.length) await this.post("/v1/rum", { reports: reports.slice(-32) });
+    if (reports.length) await this.post("/v1/rum", reports.slice(-16));
   }
 }
 
