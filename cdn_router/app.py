@@ -230,12 +230,11 @@ async def _explain(request: web.Request) -> web.Response:
 
 def _lead(lead: Lead | None, now_s: float) -> dict[str, Any]:
     if lead is None:
-        return {"order": [], "reason": "not decided yet", "changedSecondsAgo": None}
-    never = lead.changed_s < 0
+        return {"order": [], "reason": "nothing measured yet"}
     return {
         "order": list(lead.order),
         "reason": lead.reason,
-        "changedSecondsAgo": None if never else round(now_s - lead.changed_s, 1),
+        "lastChange": {"cause": lead.cause, "secondsAgo": round(now_s - lead.changed_s, 1)},
         "leaving": list(lead.former) if lead.former else None,
     }
 

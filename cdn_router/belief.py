@@ -41,8 +41,8 @@ SRTT_ALPHA, RTTVAR_BETA = 1 / 8, 1 / 4  # RFC 6298, section 2
 NOISE_Y = 0.5
 """Standard deviation of one sample of y, for change detection and for posterior widths."""
 CUSUM_SLACK, CUSUM_ALARM = 1.1, 4.0
-CUSUM_SAMPLES = 3.0
-"""Effective samples that are left after a change was detected."""
+RECOVERED_SAMPLES = 3.0
+"""Effective samples that are left of the time before a breaker closed."""
 ALARM_S = 60.0
 """How long a detected worsening counts as an alarm."""
 
@@ -192,6 +192,7 @@ class Cell:
     Attributes:
         srtt_ms: Smoothed round trip of the probes (RFC 6298); None before the first.
         rttvar_ms: Its mean deviation.
+        excursion: Probes since they last agreed with the belief, as they were measured.
         worse_s: When a change for the worse was last detected.
         heard_s: When a listener last reported.
         misses: Failed probes in a row.
@@ -202,6 +203,7 @@ class Cell:
     breaker: Breaker = field(default_factory=Breaker)
     srtt_ms: float | None = None
     rttvar_ms: float = 0.0
+    excursion: Tally = field(default_factory=Tally)
     rising: float = 0.0
     falling: float = 0.0
     worse_s: float = -math.inf
@@ -231,13 +233,17 @@ class Cell:
             # what was counted during the outage says nothing of what comes after it
             for tally in (self.probe, *self.listeners):
                 tally.attempts = tally.errors = 0.0
-                tally.scale_latency(min(1.0, CUSUM_SAMPLES / tally.n) if tally.n else 1.0)
+                tally.scale_latency(min(1.0, RECOVERED_SAMPLES / tally.n) if tally.n else 1.0)
 
     def error_rate(self) -> float:
         """The worse of what probes and what the median bucket of listeners see."""
         probes = self.probe.error_rate if self.probe.attempts >= MIN_ATTEMPTS else 0.0
         rates = [t.error_rate for t in self.listeners if t.attempts >= 1]
         return max(probes, median(rates) if len(rates) >= MIN_ERROR_BUCKETS else 0.0)
+
+    def attempts(self) -> float:
+        """Effective attempts behind `error_rate`."""
+        return self.probe.attempts + sum(t.attempts for t in self.listeners)
 
     def listener_mean(self) -> tuple[float, float] | None:
         """Effective samples and the median bucket's y; None before enough buckets spoke."""
@@ -268,10 +274,10 @@ class Cell:
         self.misses = 0
         if seen.rtt_ms is not None:
             self._smooth(seen.rtt_ms)
-        y = self._clipped(seen, self.probe.mean if self.probe.n else None)
+        y = self._y(seen)
         if self.probe.n:
-            self._detect_change((y - self.probe.mean) / NOISE_Y, now_s)
-        self.probe.add(y)
+            self._detect_change(y, now_s)
+        self.probe.add(_winsorised(y, self.probe.mean) if self.probe.n else y)
         self.recover(succeeded=True, now_s=now_s)
 
     def _observe_listener(self, seen: Observation, session: str) -> None:
@@ -280,18 +286,18 @@ class Cell:
             tally.fail()
             return
         agreed = self.listener_mean()
-        centre = agreed[1] if agreed else tally.mean if tally.n else None
-        tally.add(self._clipped(seen, centre))
+        y = self._y(seen)
+        if agreed or tally.n:
+            y = _winsorised(y, agreed[1] if agreed else tally.mean)
+        tally.add(y)
 
-    def _clipped(self, seen: Observation, centre: float | None) -> float:
-        first_byte_ms = seen.first_byte_ms or 0.0
-        rtt_ms = seen.rtt_ms
+    def _y(self, seen: Observation) -> float:
+        first_byte_ms, rtt_ms = seen.first_byte_ms or 0.0, seen.rtt_ms
         if rtt_ms is None:
             # a first byte cannot be sooner than one round trip
             rtt_ms = min(first_byte_ms if self.srtt_ms is None else self.srtt_ms, first_byte_ms)
         start_ms = HANDSHAKES * rtt_ms + first_byte_ms
-        y = math.log(min(max(start_ms, MIN_START_MS), MAX_START_MS))
-        return y if centre is None else min(max(y, centre - WINSOR_Y), centre + WINSOR_Y)
+        return math.log(min(max(start_ms, MIN_START_MS), MAX_START_MS))
 
     def _smooth(self, rtt_ms: float) -> None:
         if self.srtt_ms is None:
@@ -300,16 +306,22 @@ class Cell:
         self.rttvar_ms += RTTVAR_BETA * (abs(self.srtt_ms - rtt_ms) - self.rttvar_ms)
         self.srtt_ms += SRTT_ALPHA * (rtt_ms - self.srtt_ms)
 
-    def _detect_change(self, z: float, now_s: float) -> None:
-        """CUSUM in both directions: forget quickly what no longer holds."""
+    def _detect_change(self, y: float, now_s: float) -> None:
+        """CUSUM in both directions; after a change, only what was seen since its onset holds."""
+        z = (_winsorised(y, self.probe.mean) - self.probe.mean) / NOISE_Y
         self.rising = max(0.0, self.rising + z - CUSUM_SLACK)
         self.falling = max(0.0, self.falling - z - CUSUM_SLACK)
+        if not self.rising and not self.falling:
+            self.excursion = Tally()
+            return
+        self.excursion.add(y)
         if max(self.rising, self.falling) <= CUSUM_ALARM:
             return
         if self.rising > self.falling:
             self.worse_s = now_s
+        since, self.excursion = self.excursion, Tally()
         self.rising = self.falling = 0.0
-        self.probe.scale_latency(min(1.0, CUSUM_SAMPLES / self.probe.n))
+        self.probe.n, self.probe.sum_y, self.probe.sum_yy = since.n, since.sum_y, since.sum_yy
 
 
 def merge(one: Cell, other: Cell) -> Cell:
@@ -327,6 +339,7 @@ def merge(one: Cell, other: Cell) -> Cell:
         ),
         srtt_ms=_weighted((one.srtt_ms, other.srtt_ms), weights),
         rttvar_ms=heavier.rttvar_ms,
+        excursion=one.excursion.plus(other.excursion),
         rising=max(one.rising, other.rising),
         falling=max(one.falling, other.falling),
         worse_s=max(one.worse_s, other.worse_s),
@@ -339,6 +352,10 @@ def merge(one: Cell, other: Cell) -> Cell:
 def bucket_of(session: str) -> int:
     """The bucket that all reports of *session* fall into."""
     return blake2b(session.encode(), digest_size=1, person=b"bucket").digest()[0] % BUCKETS
+
+
+def _winsorised(y: float, centre: float) -> float:
+    return min(max(y, centre - WINSOR_Y), centre + WINSOR_Y)
 
 
 def _weighted(

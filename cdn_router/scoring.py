@@ -44,6 +44,7 @@ RAMP_S = 240.0
 """In which all sessions of a region move when there is no alarm: 25 % a minute."""
 OFFSET_HALF_LIFE_S = 1800.0
 """The last mile changes slowly; what changes faster is the pathway's doing."""
+LAST_RESORT = "every pathway fails: kept as the last resort"
 EPOCH_S = 5.0
 """Orders change at most this often, unless a table is told otherwise."""
 MAX_EPOCHS_AHEAD = 12
@@ -78,10 +79,17 @@ class Score:
 
 @dataclass(slots=True)
 class Lead:
-    """The order of a region and why it holds; `former` is left during a ramp."""
+    """The order of a region.
+
+    Attributes:
+        reason: Why the leader leads now.
+        cause: Why it took over.
+        former: The order that sessions leave during a ramp.
+    """
 
     order: tuple[str, ...]
     reason: str
+    cause: str = ""
     changed_s: float = -math.inf
     former: tuple[str, ...] | None = None
 
@@ -141,8 +149,9 @@ class Table:
         for region in self.regions:
             self._learn_offset(region, fit, elapsed_s)
         for region in self.regions:
-            old = self.leads.get(region, Lead(self.pathways, "nothing measured yet"))
-            self.leads[region] = _renew(old, rank(self, region, now_s), now_s)
+            ranking = rank(self, region, now_s)
+            if any(score.samples >= 1 for score in ranking):
+                self.leads[region] = _renew(self.leads.get(region), ranking, now_s)
         return True
 
     def order_for(self, session: str, region: str) -> tuple[str, ...]:
@@ -235,13 +244,16 @@ def _score(table: Table, region: str, pathway: str, fit: _Fit, now_s: float) -> 
     mu = level + offset + total / (samples + KAPPA)
     jitter = _jitter(prober.probe if prober else Tally())
     error_rate = max((c.error_rate() for c in (cell, prober) if c), default=0.0)
+    # one lost probe must not move a region: how sure is the rate?
+    attempts = max((c.attempts() for c in (cell, prober) if c), default=0.0)
+    error_sd_ms = ERROR_COST_MS * math.sqrt(error_rate * (1 - error_rate) / (attempts + KAPPA))
     states = [c.breaker.state for c in (cell, prober) if c]
     failing = next((s for s in states if s is not BreakerState.CLOSED), BreakerState.CLOSED)
     typical_ms = math.exp(mu)
     cost_ms = math.exp(mu + jitter) * (1 - error_rate) + ERROR_COST_MS * error_rate
     return Score(
         pathway, cost_ms, typical_ms, jitter,
-        sd_ms=cost_ms * jitter / math.sqrt(samples + KAPPA),
+        sd_ms=math.hypot(cost_ms * jitter / math.sqrt(samples + KAPPA), error_sd_ms),
         error_rate=error_rate,
         samples=samples or (prober.probe.n if prober else 0.0),
         breaker=failing,
@@ -251,32 +263,36 @@ def _score(table: Table, region: str, pathway: str, fit: _Fit, now_s: float) -> 
     )  # fmt: skip
 
 
-def _renew(old: Lead, ranking: list[Score], now_s: float) -> Lead:
+def _renew(old: Lead | None, ranking: list[Score], now_s: float) -> Lead:
     """Apply hysteresis: the incumbent leads until it fails or is clearly beaten."""
     by_id = {score.pathway: score for score in ranking}
+    best = next(s for s in ranking if s.samples >= 1)
+    if old is None:
+        return Lead(_with_first(best, ranking), "best", "first measurement", now_s)
     incumbent = by_id[old.order[0]]
-    best = next((s for s in ranking if s.samples >= 1), ranking[0])
     leader, reason, at_once = _leader(incumbent, best)
-    order = (leader.pathway, *(s.pathway for s in ranking if s is not leader))
-    if leader is incumbent:
-        former = old.former
-        if former and (by_id[former[0]].alarmed or now_s - old.changed_s >= RAMP_S):
-            former = None
-        return Lead(order, reason, old.changed_s, former)
-    return Lead(order, reason, now_s, None if at_once else old.order)
+    order = _with_first(leader, ranking)
+    if leader is not incumbent:
+        return Lead(order, reason, reason, now_s, None if at_once else old.order)
+    former = old.former
+    if former and (by_id[former[0]].alarmed or now_s - old.changed_s >= RAMP_S):
+        former = None
+    return Lead(order, reason, old.cause, old.changed_s, former)
+
+
+def _with_first(leader: Score, ranking: list[Score]) -> tuple[str, ...]:
+    return (leader.pathway, *(s.pathway for s in ranking if s is not leader))
 
 
 def _leader(incumbent: Score, best: Score) -> tuple[Score, str, bool]:
     """Who leads, why, and whether all sessions move at once."""
     closed = BreakerState.CLOSED
     if best is incumbent:
-        why = "best" if incumbent.samples >= 1 else "nothing measured yet"
-        if incumbent.breaker is not closed:
-            why = "every pathway fails: kept as the last resort"
-        return incumbent, why, False
+        failing = incumbent.breaker is not closed
+        return incumbent, LAST_RESORT if failing else "best", False
     if incumbent.breaker is not closed:
         if best.breaker is not closed:
-            return incumbent, "every pathway fails: kept as the last resort", False
+            return incumbent, LAST_RESORT, False
         return best, f"{incumbent.pathway} fails (breaker {incumbent.breaker})", True
     gain_ms = incumbent.cost_ms - best.cost_ms
     needed_ms = MARGIN * incumbent.cost_ms + MARGIN_SD * math.hypot(incumbent.sd_ms, best.sd_ms)

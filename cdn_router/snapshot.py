@@ -49,7 +49,7 @@ def load(data: bytes, like: Table) -> Table:
 def _pack(cell: Cell) -> list[Any]:
     tallies = [
         [round(x, 5) for x in (t.n, t.sum_y, t.sum_yy, t.attempts, t.errors)]
-        for t in (cell.probe, *cell.listeners)
+        for t in (cell.probe, cell.excursion, *cell.listeners)
     ]
     b = cell.breaker
     return [
@@ -62,25 +62,27 @@ def _pack(cell: Cell) -> list[Any]:
 def _unpack(raw: list[Any]) -> Cell:
     tallies, (state, since_s, good, trips), srtt, rttvar, rising, falling, *times = raw
     worse, heard, misses, at_s = times
-    probe, *listeners = (Tally(*map(float, sums)) for sums in tallies)
+    probe, excursion, *listeners = (Tally(*map(float, sums)) for sums in tallies)
     if len(listeners) != BUCKETS:
         raise ValueError("not a routing table: wrong number of buckets")
     return Cell(
         probe, listeners, Breaker(BreakerState(state), float(since_s), int(good), int(trips)),
-        None if srtt is None else float(srtt), float(rttvar), float(rising), float(falling),
+        None if srtt is None else float(srtt), float(rttvar),
+        excursion, float(rising), float(falling),
         _infinite(worse), _infinite(heard), int(misses), float(at_s),
     )  # fmt: skip
 
 
 def _pack_lead(lead: Lead) -> list[Any]:
-    return [lead.order, lead.reason, _finite(lead.changed_s), lead.former]
+    return [lead.order, lead.reason, lead.cause, _finite(lead.changed_s), lead.former]
 
 
 def _unpack_lead(raw: list[Any], pathways: tuple[str, ...]) -> Lead:
-    order, reason, changed_s, former = raw
+    order, reason, cause, changed_s, former = raw
     return Lead(
         _known(order, pathways),
         str(reason),
+        str(cause),
         _infinite(changed_s),
         None if former is None else _known(former, pathways),
     )

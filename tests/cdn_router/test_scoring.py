@@ -96,10 +96,21 @@ def test_without_measurements_the_configured_order_holds():
 def test_a_slightly_better_challenger_does_not_win_and_the_reason_says_so():
     world = World(("cdn-a", "cdn-b"))
     world.run(60, {"cdn-a": 50, "cdn-b": 50})
-    world.run(600, {"cdn-a": 51, "cdn-b": 50}, sigma=0.02)
+    other = {"cdn-a": "cdn-b", "cdn-b": "cdn-a"}[world.leader]
+    world.run(600, {world.leader: 51, other: 50}, sigma=0.01)
 
-    assert world.leader == "cdn-a"
-    assert "needed" in world.table.leads["ww"].reason or world.flips == 0
+    assert world.flips == 0
+    assert world.table.leads["ww"].reason.startswith(f"kept: {other} is ")
+
+
+def test_one_lost_probe_does_not_move_a_region():
+    world = World(("cdn-a", "cdn-b"))
+    rtts = {"cdn-a": 30, "cdn-b": 45}
+    world.run(300, rtts)
+    world.run(EPOCH_S, {**rtts, "cdn-a": None})
+    world.run(300, rtts)
+
+    assert set(world.leaders) == {"cdn-a"}
 
 
 @pytest.mark.parametrize("seconds", [300, 3600])
