@@ -47,6 +47,8 @@ def grid_of(track: EncodedTrack, segment_ticks: int) -> Grid:
     count = max(1, full + (tail * 1000 >= MIN_TAIL_MS * timing.timescale))
     if count > MAX_REFERENCES:
         raise InvalidInputError(f"{count} segments are more than an index holds, {MAX_REFERENCES}")
+    if timing.media_ticks - (count - 1) * per_segment * frame >= 1 << 32:
+        raise InvalidInputError("a segment lasts too many ticks for an index")
     if count > 1 and per_segment * frame <= timing.priming:
         raise InvalidInputError("a segment is shorter than the encoder delay")
     cuts = (*range(0, count * per_segment, per_segment), packets)

@@ -116,7 +116,7 @@ def read_mp4(path: Path, *, samples: int | None = None, priming: int | None = No
     trak = _audio_track(moov)
     mdia = read_boxes(only(trak, b"mdia"))
     stbl = descend(only(mdia, b"minf"), b"stbl")
-    tables = SampleTables.decode(stbl)
+    tables = SampleTables.decode(stbl, len(data))
     entry = AudioEntry.decode(only(stbl, b"stsd"))
     if entry.protection:
         raise InvalidInputError(f"{path.name} is encrypted", hint="package the clear file")
@@ -175,6 +175,8 @@ def encoded_track(
         channels = aac_kind(config.specific).channels or channels
     elif isinstance(config, FlacConfig | AlacConfig | OpusConfig):
         channels = config.channels
+    if not rate or not channels:
+        raise InvalidInputError("the codec's configuration has no sample rate or no channels")
     frame, timing = _timing(codec, packets)
     return EncodedTrack(
         config, codec, codecs, rate, channels, bit_depth, frame, sizes, payload, timing

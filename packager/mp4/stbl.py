@@ -26,14 +26,14 @@ class SampleTables:
     durations: tuple[tuple[int, int], ...]
 
     @classmethod
-    def decode(cls, stbl: list[Box]) -> Self:
-        """Read the tables; raise MalformedBoxError, nothing else."""
-        sizes = _sizes(only(stbl, b"stsz"))
+    def decode(cls, stbl: list[Box], file_size: int) -> Self:
+        """Read the tables of a file of *file_size* bytes; raise MalformedBoxError, nothing else."""
+        sizes = _sizes(only(stbl, b"stsz"), file_size)
         wide = optional(stbl, b"co64")
         offsets = _rows(only(stbl, b"stco"), 1) if wide is None else _rows(wide, 1, ">i8")
         samples = _chunk_samples(_rows(only(stbl, b"stsc"), 3), len(offsets))
-        if int(samples.sum()) != len(sizes):
-            raise MalformedBoxError("stsc and stsz count different samples")
+        if int(samples.sum()) != len(sizes) or (offsets < 0).any():
+            raise MalformedBoxError("stsc, stco and stsz do not fit together")
         runs = _rows(only(stbl, b"stts"), 2)
         if int(runs[:, 0].sum()) != len(sizes):
             raise MalformedBoxError("stts and stsz count different samples")
@@ -51,12 +51,14 @@ class SampleTables:
         return start if np.array_equal(self.chunk_offsets, start + before) else None
 
 
-def _sizes(payload: Bytes) -> NDArray[np.uint32]:
+def _sizes(payload: Bytes, file_size: int) -> NDArray[np.uint32]:
     fields = Fields(payload)
     fields.version()
     constant, count = fields.uint(4), fields.uint(4)
     if count > MAX_SAMPLES:
         raise MalformedBoxError(f"{count} samples are more than {MAX_SAMPLES}")
+    if constant * count > file_size:  # 12 bytes could else make us reserve gigabytes
+        raise MalformedBoxError("stsz claims more bytes than the file has")
     if constant:
         return np.full(count, constant, np.uint32)
     return np.frombuffer(fields.view(4 * count), ">u4").astype(np.uint32)

@@ -1,0 +1,136 @@
+"""Make a presentation visible, and remove what no longer is.
+
+What names others is written after them: media first, then the extra objects, and
+`presentation.json` last. Objects are never overwritten and their keys hold the generation, so a
+run that was killed is resumed by running it again. Removal goes the other way round.
+"""
+
+import asyncio
+import re
+from collections.abc import Collection, Coroutine, Iterable, Mapping
+from pathlib import Path
+
+from core.errors import IntegrityError, InvalidInputError, NotFoundError
+from core.model import Presentation
+from core.storage.protocol import ObjectStore
+from packager.manifest import presentation as description
+
+MAX_REQUESTS = 8
+"""Objects under way at the same time."""
+PRESENTATION = "presentation.json"
+
+Body = bytes | Path
+
+_FOREIGN = "something else wrote to the store: remove that generation and publish it again"
+
+
+def presentation_key(track_id: str, generation: str) -> str:
+    """Where the description lies that makes a generation visible."""
+    return f"{generation_prefix(track_id, generation)}{PRESENTATION}"
+
+
+def generation_prefix(track_id: str, generation: str) -> str:
+    """What the keys of a generation's objects start with; ends with a slash."""
+    return f"tracks/{track_id}/{generation}/"
+
+
+async def publish(
+    presentation: Presentation, files: Mapping[str, Body], store: ObjectStore
+) -> bool:
+    """Store *files*, then the description of *presentation*.
+
+    Args:
+        presentation: Sealed: with its generation.
+        files: Bodies by object key: the media files of *presentation*, and extra objects of the
+            same generation. What is in the store already may be left out.
+        store: Where to.
+
+    Returns:
+        False if the generation was visible already; all that it names is there, too.
+
+    Raises:
+        InvalidInputError: A key lies outside of the generation.
+        IntegrityError: A media file is neither given nor stored, or there is an object of
+            another size under a key.
+    """
+    prefix = generation_prefix(presentation.track_id, presentation.generation)
+    media = {f.key: f.size for r in presentation.renditions for f in r.files}
+    last = f"{prefix}{PRESENTATION}"
+    for key in (*media, *files):
+        if not key.startswith(prefix) or key == last:
+            raise InvalidInputError(f"{key} is no object of generation {presentation.generation}")
+    await _each(_media(key, size, files.get(key), store) for key, size in media.items())
+    await _each(_put(key, files[key], store) for key in files if key not in media)
+    body = description.encode(presentation)
+    if await store.put_if_absent(last, body):
+        return True
+    if await store.get(last) != body:
+        raise IntegrityError(f"{last} describes something else", hint=_FOREIGN)
+    return False
+
+
+async def _media(key: str, size: int, body: Body | None, store: ObjectStore) -> None:
+    if body is None:
+        await _expect(key, size, store)
+        return
+    if _size(body) != size:
+        raise IntegrityError(f"{key}: {_size(body)} bytes are at hand where {size} are promised")
+    await _put(key, body, store)
+
+
+async def _put(key: str, body: Body, store: ObjectStore) -> None:
+    """Store *body*, or find that it is there."""
+    if not await store.put_if_absent(key, body):
+        await _expect(key, _size(body), store)
+
+
+async def _expect(key: str, size: int, store: ObjectStore) -> None:
+    try:
+        found = (await store.head(key)).size
+    except NotFoundError as error:
+        raise IntegrityError(f"{key} is neither stored nor at hand") from error
+    if found != size:
+        raise IntegrityError(f"{key} is stored with {found} bytes instead of {size}", hint=_FOREIGN)
+
+
+def _size(body: Body) -> int:
+    return body.stat().st_size if isinstance(body, Path) else len(body)
+
+
+_GENERATION = re.compile(r"tracks/[^/]+/(?P<generation>[^/]+)/.")
+
+
+async def prune(store: ObjectStore, track_id: str, keep: Collection[str]) -> tuple[str, ...]:
+    """Remove all generations of a track but those in *keep*, published or half-published.
+
+    `presentation.json` goes first, so that a run which is killed leaves no description of objects
+    that are gone. Nobody may publish the same track at the same time, except generations in *keep*.
+
+    Returns:
+        The generations that were removed, in order.
+    """
+    found: dict[str, list[str]] = {}
+    async for info in store.list(f"tracks/{track_id}/"):
+        match = _GENERATION.match(info.key)
+        if match and match["generation"] not in keep:
+            found.setdefault(match["generation"], []).append(info.key)
+    for generation, keys in found.items():
+        await store.delete(presentation_key(track_id, generation))
+        await _each(store.delete(key) for key in keys)
+    return tuple(sorted(found))
+
+
+async def _each(jobs: Iterable[Coroutine[None, None, None]]) -> None:
+    """Await all *jobs*, `MAX_REQUESTS` at a time; the first error ends them all."""
+    waiting = iter(jobs)
+
+    async def work() -> None:
+        for job in waiting:
+            await job
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(MAX_REQUESTS):
+                group.create_task(work())
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
