@@ -123,6 +123,21 @@ def doctor(wiring: Wiring, files: tuple[Path, ...], track: str | None, *, as_jso
         )
 
 
+@keys.command()
+@click.pass_obj
+def rewrap(wiring: Wiring) -> None:
+    """Seal all content keys with a new key-encryption key; tracks play on unchanged."""
+    vault = _open_existing(wiring.home)
+    try:
+        moved = 0
+        for count in vault.rewrap():
+            moved += count
+            click.echo(f"{moved} keys", err=True)
+        click.echo(moved)
+    finally:
+        vault.close()
+
+
 def _open(home: Home) -> "Vault":
     from keyserver.vault import Vault
 

@@ -22,7 +22,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, Self
 from uuid import UUID
@@ -46,6 +46,8 @@ IV_SIZES = {Scheme.CBCS: 16, Scheme.CENC: 8}
 """Bytes; a constant IV for cbcs, the start of the per-sample counters for cenc."""
 MAX_PERIOD = 2**31 - 1
 MIN_SECRET_SIZE = 16
+REWRAP_BATCH = 500
+"""Keys of one transaction of `Vault.rewrap`; others wait for its end, some 20 ms."""
 
 _INCLUDED = {tier: [t for t in Tier if tier.includes(t)] for tier in Tier}
 _TRACK_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -169,9 +171,7 @@ class Vault:
         Raises:
             ConflictError: There is something at *path*.
         """
-        sealed = derive_root(root_secret).wrap(
-            random(WRAPPING_KEY_SIZE), context=context("kek/1", 1), nonce=random(NONCE_SIZE)
-        )
+        sealed = seal_kek(derive_root(root_secret), 1, random=random)
         create_database(path, sealed, created_s=int(clock()))
 
     def close(self) -> None:
@@ -182,8 +182,7 @@ class Vault:
     def check(self) -> None:
         """Raise `UnavailableError` or `IntegrityError` unless keys can be served."""
         with self._lock, translated():
-            [version] = self._database.execute("SELECT max(version) FROM kek").fetchone()
-            self._kek(version)
+            self._kek(self._newest_kek())
 
     def keys(self, request: KeyRequest) -> tuple[ContentKey, ...]:
         """The keys of *request*, tier by tier; asked again, the same KIDs, keys and IVs.
@@ -248,6 +247,51 @@ class Vault:
         with self._lock, translated():
             return self._unseal(row)
 
+    def rewrap(self) -> Iterator[int]:
+        """Make a new KEK, seal every key with it, and forget the old ones.
+
+        Keys, KIDs and IVs stay, and are served all the while. Stopped half-way, nothing is lost:
+        the next run moves the rest.
+
+        Yields:
+            How many keys were moved, batch by batch.
+        """
+        with self._lock, translated(), transaction(self._database):
+            version = self._newest_kek() + 1
+            sealed = seal_kek(self._root, version, random=self._random)
+            self._database.execute(
+                "INSERT INTO kek VALUES (?, ?, ?)", (version, sealed, int(self._clock()))
+            )
+        # others insert under the new KEK from here on: they read the newest in their transaction
+        while True:
+            with self._lock, translated(), transaction(self._database):
+                moved = self._move(version)
+                if not moved:
+                    self._database.execute("DELETE FROM kek WHERE version < ?", (version,))
+                    return
+            yield moved
+
+    def _move(self, version: int) -> int:
+        rows = self._database.execute(
+            f"SELECT {COLUMNS} FROM content_key"  # noqa: S608  our own column names
+            " WHERE kek_version < ? LIMIT ?",
+            (version, REWRAP_BATCH),
+        ).fetchall()
+        for old in map(read_row, rows):
+            key = self._unseal(old)
+            new = replace(old, kek_version=version)
+            self._database.execute(
+                "UPDATE content_key SET kek_version = ?, sealed = ? WHERE kid = ?",
+                (version, self._seal(new, key), new.kid.bytes),
+            )
+        return len(rows)
+
+    def _newest_kek(self) -> int:
+        [version] = self._database.execute("SELECT max(version) FROM kek").fetchone()
+        if version is None:
+            raise IntegrityError("the vault has no key-encryption key", hint="restore a backup")
+        return int(version)
+
     def _find(self, wanted: Sequence[tuple[str, Tier, Scheme, int]]) -> list[StoredKey | None]:
         query = (
             f"SELECT {COLUMNS} FROM content_key"  # noqa: S608  our own column names
@@ -257,7 +301,7 @@ class Vault:
         return [read_row(row) if row else None for row in rows]
 
     def _insert(self, track_id: str, tier: Tier, scheme: Scheme, period: int) -> None:
-        [version] = self._database.execute("SELECT max(version) FROM kek").fetchone()
+        version = self._newest_kek()
         # two calls: a generator that answers both at once has published keys as IVs before
         key = self._random(KEY_SIZE)
         iv = self._random(IV_SIZES[scheme])
@@ -266,7 +310,7 @@ class Vault:
         row = StoredKey(
             kid, track_id, tier, scheme, period, iv, version, b"", int(self._clock())
         )  # fmt: skip
-        sealed = self._kek(version).wrap(key, context=row.context, nonce=self._random(NONCE_SIZE))
+        sealed = self._seal(row, key)
         # OR IGNORE: whoever came first has made the key that everyone uses
         self._database.execute(
             f"INSERT OR IGNORE INTO content_key ({COLUMNS})"  # noqa: S608  our own column names
@@ -286,6 +330,10 @@ class Vault:
             raise IntegrityError("a sealed key has a wrong size", hint="restore a backup")
         return key
 
+    def _seal(self, row: StoredKey, key: bytes) -> bytes:
+        nonce = self._random(NONCE_SIZE)
+        return self._kek(row.kek_version).wrap(key, context=row.context, nonce=nonce)
+
     def _kek(self, version: int) -> WrappingKey:
         """Unsealed once per process: no key derivation per request."""
         if version not in self._keks:
@@ -297,6 +345,12 @@ class Vault:
             key = self._root.unwrap(row[0], context=context("kek/1", version))
             self._keks[version] = WrappingKey(key)
         return self._keks[version]
+
+
+def seal_kek(root: WrappingKey, version: int, *, random: Random) -> bytes:
+    """A new KEK, sealed; it is opened when it is used."""
+    kek, nonce = random(WRAPPING_KEY_SIZE), random(NONCE_SIZE)
+    return root.wrap(kek, context=context("kek/1", version), nonce=nonce)
 
 
 def make_kid(secret: bytes, track_id: str, tier: Tier, scheme: Scheme, period: int) -> UUID:

@@ -152,6 +152,16 @@ def test_doctor_finds_files_that_others_can_read(wiring):
         run(wiring, "doctor")
 
 
+def test_rewrap_says_how_many_keys_it_moved_and_keeps_them(wiring):
+    keys = make(wiring, "one")
+
+    assert run(wiring, "rewrap") == "2\n"
+    assert make(wiring, "one") == keys
+    assert {
+        json.loads(line)["kekVersion"] for line in run(wiring, "list", "--json").split("\n")[:-1]
+    } == {2}
+
+
 async def test_the_role_serves_this_homes_vault_and_closes_it(wiring, aiohttp_client):
     app = create_app(Metrics.create(), open_log("test", io.StringIO()))
     setup_role(app, wiring, None)

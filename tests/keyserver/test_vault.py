@@ -236,6 +236,40 @@ def test_a_vault_held_by_another_process_for_too_long_is_unavailable(vault, path
         assert impatient.keys(ALL) == vault.keys(ALL)
 
 
+def versions(path):
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        return [v for [v] in database.execute("SELECT version FROM kek ORDER BY version")]
+
+
+def test_rewrapping_moves_every_key_to_a_new_kek_and_changes_nothing_else(vault, path, monkeypatch):
+    monkeypatch.setattr("keyserver.vault.REWRAP_BATCH", 3)
+    keys, before = vault.keys(ALL), {row.kid: row for row in vault.stored()}
+
+    with contextlib.closing(Vault.open(path, ROOT, KID)) as other:
+        assert list(other.rewrap()) == [3, 3, 2]
+
+    after = {row.kid: row for row in vault.stored()}
+    assert vault.keys(ALL) == keys  # also by a process that knew the old KEK only
+    assert {row.kek_version for row in after.values()} == {2}
+    assert not {r.sealed for r in before.values()} & {r.sealed for r in after.values()}
+    assert versions(path) == [2]
+
+
+def test_a_rewrap_that_was_stopped_loses_nothing_and_the_next_one_ends_it(vault, path, monkeypatch):
+    monkeypatch.setattr("keyserver.vault.REWRAP_BATCH", 3)
+    keys = vault.keys(ALL)
+
+    assert next(vault.rewrap()) == 3
+    assert versions(path) == [1, 2]
+    assert vault.keys(ALL) == keys
+    vault.keys(replace(ALL, track_id="new"))
+    assert sorted(row.kek_version for row in vault.stored()) == [1] * 5 + [2] * 11
+
+    assert sum(vault.rewrap()) == 16
+    assert versions(path) == [3]
+    assert vault.keys(ALL) == keys
+
+
 def ask(path, start, answers):
     start.wait()
     with contextlib.closing(Vault.open(path, ROOT, KID)) as vault:
