@@ -141,7 +141,10 @@ class LocalStore:
 
 
 def _put_file(path: Path, body: bytes | Path) -> bool:
+    new = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
+    for folder in new:
+        _sync_folder(folder.parent)
     _remove_abandoned(path.parent)
     with _temporary(path.parent) as (temporary, file):
         _copy(body, file)

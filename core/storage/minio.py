@@ -100,8 +100,7 @@ def open_minio(url: str, credentials: Mapping[str, str]) -> "MinioStore":
 class _NeverReplace(urllib3.PoolManager):
     """Lets the store refuse to replace: on a whole object and on the end of one in parts."""
 
-    # PoolManager itself departs from the type that it inherits here
-    def urlopen(self, method: str, url: str, **kw: Any) -> Any:  # type: ignore[override]
+    def urlopen(self, method: str, url: str, **kw: Any) -> Any:  # type: ignore[override]  # as urllib3's
         query = urlsplit(url).query
         if (method == "PUT" and "uploadId=" not in query) or (
             method == "POST" and "uploadId=" in query
