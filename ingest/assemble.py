@@ -28,6 +28,7 @@ from packager.source import EncodedTrack
 from packager.verify import Verified, overlapping_ivs, verify_file
 
 Keys = Mapping[tuple[Tier, Scheme], ContentKey]
+Verifications = Mapping[DrmProfile, Verified]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ def pieces(plan: Plan, workspace: Workspace, findings: Findings) -> list[Piece]:
     return found
 
 
-def package_piece(  # noqa: PLR0913 - what a file is made of
+def package_and_verify(  # noqa: PLR0913 - what a file is made of
     plan: Plan,
     piece: Piece,
     folder: Path,
@@ -67,8 +68,12 @@ def package_piece(  # noqa: PLR0913 - what a file is made of
     *,
     loudness: Loudness,
     album_loudness: Loudness | None,
-) -> Rendition:
-    """Cut and encrypt one rung into `folder/{drm}/`, in every scheme from one pass."""
+) -> tuple[Rendition, Verifications]:
+    """Cut and encrypt one rung into `folder/{drm}/`, then prove every file by decryption.
+
+    Raises:
+        IntegrityError: A file does not decrypt to what the encoder made.
+    """
     outputs = {
         DrmProfile(scheme): Output(
             packaged_path(folder, DrmProfile(scheme), piece.rung.name),
@@ -77,7 +82,7 @@ def package_piece(  # noqa: PLR0913 - what a file is made of
         )
         for scheme in plan.options.schemes
     }
-    return package(
+    rendition = package(
         piece.track,
         rung=piece.rung,
         outputs=outputs,
@@ -86,6 +91,11 @@ def package_piece(  # noqa: PLR0913 - what a file is made of
         loudness=loudness,
         album_loudness=album_loudness,
     )
+    verified = {
+        file.drm: verify_file(outputs[file.drm].path, rendition, file, outputs[file.drm].key)
+        for file in rendition.files
+    }
+    return rendition, verified
 
 
 def packaged_path(folder: Path, drm: DrmProfile, name: str) -> Path:
@@ -93,26 +103,7 @@ def packaged_path(folder: Path, drm: DrmProfile, name: str) -> Path:
     return folder / drm / f"{name}.mp4"
 
 
-def verify_rendition(rendition: Rendition, folder: Path, keys: Keys) -> dict[DrmProfile, Verified]:
-    """Decrypt each file of a rendition and compare it with what the encoder made.
-
-    Raises:
-        IntegrityError: They differ.
-    """
-    return {
-        file.drm: verify_file(
-            packaged_path(folder, file.drm, rendition.name),
-            rendition,
-            file,
-            keys[rendition.tier, Scheme(file.drm)],
-        )
-        for file in rendition.files
-    }
-
-
-def check_ivs(
-    renditions: Sequence[Rendition], verified: Sequence[dict[DrmProfile, Verified]]
-) -> None:
+def check_ivs(renditions: Sequence[Rendition], verified: Sequence[Verifications]) -> None:
     """Raise IntegrityError if two packets under one `cenc` key share an IV."""
     for tier in Tier:
         of_tier = [

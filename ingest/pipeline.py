@@ -8,16 +8,21 @@ encoded. Everything blocking runs in threads; ffmpeg runs in a process of its ow
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from core.catalogue import Catalogue, Status
-from core.errors import InvalidInputError, NotFoundError, ToolkitError
-from core.model import ContentKey, DrmProfile, Presentation, Rendition
+from core.errors import (
+    ConflictError,
+    InvalidInputError,
+    NotFoundError,
+    ToolkitError,
+    UnavailableError,
+)
+from core.model import ContentKey, Loudness, Presentation, Rendition, Rung
 from core.storage.protocol import ObjectStore
 from ingest import assemble, report
 from ingest.album import Album, Heard
@@ -25,15 +30,16 @@ from ingest.children import Children
 from ingest.encode import encode
 from ingest.meters import Findings
 from ingest.plan import Options, Plan, plan, refuse_doubles
-from ingest.probe import Master, probe
-from ingest.release import Release, Upload, release
+from ingest.probe import probe
+from ingest.release import Release, extra_objects, release
 from ingest.report import Outcome
 from ingest.toolchain import Toolchain
 from ingest.workspace import Workspace, opened, workspace_key
 from packager.keysource import KeyRequest, KeySource
 from packager.manifest import presentation as presentations
-from packager.manifest.options import ManifestOptions
-from packager.manifest.static import static_manifests
+from packager.publish import generation_prefix, presentation_key
+
+_T = TypeVar("_T")
 
 
 class Stage(StrEnum):
@@ -44,7 +50,6 @@ class Stage(StrEnum):
     ENCODE = "encode"
     ALBUM = "album"
     PACKAGE = "package"
-    VERIFY = "verify"
     STORE = "store"
     DONE = "done"
 
@@ -64,6 +69,18 @@ class Collaborators:
     work_dir: Path
     clock: Callable[[], float]
     jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A measured and encoded track on its way into its files."""
+
+    plan: Plan
+    workspace: Workspace
+    findings: Findings
+    master_sha256: str
+    keys: Sequence[ContentKey]
+    album: Loudness | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +124,7 @@ class Ingest:
                 outcomes[position] = report.failed(path, error)
                 finished(outcomes[position])
         refuse_doubles(plans)
-        self._album.expect(len(plans))
+        self._album.expect({each.position for each in plans})
         try:
             async with asyncio.TaskGroup() as group:
                 for each in plans:
@@ -127,6 +144,11 @@ class Ingest:
             outcome = await self._ingest(each)
         except ToolkitError as error:
             outcome = report.failed(each.master.path, error, each.track_id)
+        except OSError as error:
+            broken = UnavailableError(
+                f"a file cannot be read or written: {error}", hint="check the disk and permissions"
+            )
+            outcome = report.failed(each.master.path, broken, each.track_id)
         finally:
             self._album.leave(each.position)
         outcomes[each.position] = outcome
@@ -134,62 +156,69 @@ class Ingest:
         finished(outcome)
 
     async def _ingest(self, each: Plan) -> Outcome:
-        master_sha256 = await asyncio.to_thread(_sha256, each.master)
+        master_sha256 = await asyncio.to_thread(_sha256, each.master.path)
         request = KeyRequest(each.track_id, each.tiers, self._options.schemes)
         keys = await asyncio.to_thread(self._with.key_source.keys, request)
         known = await self._known(each, master_sha256, keys)
         if known is not None and not each.album_id:
             return _unchanged(each, known)
-        key = workspace_key(master_sha256, each.settings)
+        key = workspace_key(each.track_id, master_sha256, each.settings)
         with opened(self._with.work_dir, key) as workspace:
-            done = None
-            if known is None or known.heard is None:
-                done = await self._encode(each, workspace)
-                heard = Heard(done[0].energies, done[0].loudness.true_peak_dbtp)
-            else:
-                heard = known.heard
-            self._tell(each.position, Stage.ALBUM, 0)
-            album = await self._album.loudness(each.position, heard) if each.album_id else None
+            made, album = await self._hear(each, workspace, known)
             if known is not None and known.presentation.album_loudness == album:
                 return _unchanged(each, known)
-            findings, encoded = done or await self._encode(each, workspace)
+            findings, encoded = made or await self._encode(each, workspace)
             presentation = await self._package(
-                each, workspace, findings, keys=keys, album=album, master_sha256=master_sha256
+                _Work(each, workspace, findings, master_sha256, keys, album)
             )
-            what = self._release(each, workspace, findings, presentation)
             self._tell(each.position, Stage.STORE, 0)
             previous = await release(
-                what,
+                self._release(each, workspace, findings, presentation),
                 store=self._with.store,
                 catalogue=self._with.catalogue,
                 work_dir=self._with.work_dir,
                 clock=self._with.clock,
             )
             workspace.remove()
-        return Outcome(
-            path=each.master.path,
-            status="published",
-            track_id=each.track_id,
-            generation=presentation.generation,
-            previous=previous,
-            duration_s=presentation.timing.duration_s,
-            loudness=presentation.loudness,
-            renditions=tuple(r.name for r in presentation.renditions),
-            encoded=tuple(rung.name for rung in encoded),
-            stored_size=sum(f.size for r in presentation.renditions for f in r.files),
-            warnings=(*each.fit.notes, *report.warnings_of(each, findings)),
-        )
+        warnings = (*each.fit.notes, *report.warnings_of(each, findings))
+        return report.published(each.master.path, presentation, previous, encoded, warnings)
+
+    async def _hear(
+        self, each: Plan, workspace: Workspace, known: "_Known | None"
+    ) -> tuple[tuple[Findings, tuple[Rung, ...]] | None, Loudness | None]:
+        """Encode, unless the track is known; then wait for the album, if it belongs to one."""
+        made = None
+        if known is None or known.heard is None:
+            made = await self._encode(each, workspace)
+            heard = Heard(made[0].energies, made[0].loudness.true_peak_dbtp)
+        else:
+            heard = known.heard
+        if not each.album_id:
+            return made, None
+        self._tell(each.position, Stage.ALBUM, 0)
+        return made, await self._album.loudness(each.position, heard)
 
     async def _known(
         self, each: Plan, master_sha256: str, keys: Sequence[ContentKey]
     ) -> _Known | None:
-        """What is published already, if this run would make the same; terms are brought up to date."""
+        """What is published already, if this run would make the same.
+
+        Its terms (regions, place in the album) are brought up to date.
+
+        Raises:
+            ConflictError: The track is withdrawn.
+        """
         track = await asyncio.to_thread(self._with.catalogue.get, each.track_id)
-        if track is None or track.status is not Status.PUBLISHED:
+        if track is None:
             return None
-        prefix = f"tracks/{each.track_id}/{track.entry.generation}"
+        if track.status is Status.WITHDRAWN:
+            raise ConflictError(
+                f"the track {each.track_id} is withdrawn",
+                hint="`tonearm track` restores or removes it",
+            )
+        generation = track.entry.generation
         try:
-            stored = await self._with.store.get(f"{prefix}/presentation.json")
+            stored = await self._with.store.get(presentation_key(each.track_id, generation))
             presentation = presentations.decode(stored)
         except (NotFoundError, InvalidInputError):
             return None  # the store has lost it: make it again
@@ -205,11 +234,12 @@ class Ingest:
         heard = None
         if each.album_id:
             try:
-                energies = report.energies_of(await self._with.store.get(f"{prefix}/report.json"))
+                key = f"{generation_prefix(each.track_id, generation)}report.json"
+                energies = report.energies_of(await self._with.store.get(key))
                 heard = Heard(energies, presentation.loudness.true_peak_dbtp)
             except (NotFoundError, ValueError, KeyError, TypeError):
                 heard = None
-        elif track.entry != (entry := assemble.entry_of(each, presentation)):
+        if track.entry != (entry := assemble.entry_of(each, presentation)):
             now = self._with.clock()
             await asyncio.to_thread(self._with.catalogue.publish, entry, published_at_s=now)
         return _Known(presentation, heard)
@@ -226,3 +256,85 @@ class Ingest:
                 self._children,
                 lambda share: self._tell(each.position, Stage.ENCODE, share),
             )
+
+    async def _package(self, work: _Work) -> Presentation:
+        """Cut, encrypt and verify all rungs, several at a time."""
+        place, folder = work.plan.position, work.workspace.fresh(work.workspace.packaged)
+        for scheme in work.plan.options.schemes:
+            (folder / scheme).mkdir()
+        keys = assemble.keys_by_use(work.keys)
+        pieces = await asyncio.to_thread(assemble.pieces, work.plan, work.workspace, work.findings)
+        done = 0
+
+        async def one(piece: assemble.Piece) -> tuple[Rendition, assemble.Verifications]:
+            nonlocal done
+            async with self._packaging:
+                self._children.check()
+                made = await asyncio.to_thread(
+                    assemble.package_and_verify,
+                    work.plan,
+                    piece,
+                    folder,
+                    keys,
+                    loudness=work.findings.loudness,
+                    album_loudness=work.album,
+                )
+            done += 1
+            self._tell(place, Stage.PACKAGE, done / len(pieces))
+            return made
+
+        self._tell(place, Stage.PACKAGE, 0)
+        made = await _gather([one(piece) for piece in pieces])
+        renditions = [rendition for rendition, _ in made]
+        assemble.check_ivs(renditions, [verified for _, verified in made])
+        return assemble.describe(
+            work.plan,
+            work.master_sha256,
+            work.findings,
+            album_loudness=work.album,
+            keys=work.keys,
+            renditions=renditions,
+        )
+
+    def _release(
+        self, each: Plan, workspace: Workspace, findings: Findings, presentation: Presentation
+    ) -> Release:
+        own_report = report.track_report(each, findings, self._with.toolchain)
+        media = {
+            file.key: assemble.packaged_path(workspace.packaged, file.drm, rendition.name)
+            for rendition in presentation.renditions
+            for file in rendition.files
+        }
+        extra = extra_objects(presentation, findings.waveform, own_report)
+        return Release(assemble.entry_of(each, presentation), presentation, media | extra)
+
+
+async def _gather(jobs: Sequence[Coroutine[None, None, _T]]) -> list[_T]:
+    """The results in order; the first error stops the others and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(job) for job in jobs]
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
+
+
+def _identity(presentation: Presentation) -> tuple[object, ...]:
+    """All that a run decides about a presentation before it hears anything."""
+    return (
+        presentation.title,
+        presentation.artist,
+        presentation.album_id,
+        presentation.master_sha256,
+        presentation.recipe_sha256,
+        presentation.keys,
+    )
+
+
+def _unchanged(each: Plan, known: _Known) -> Outcome:
+    return report.unchanged(each.master.path, known.presentation)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

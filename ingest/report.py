@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from core.errors import ToolkitError
-from core.model import Loudness
+from core.model import Loudness, Presentation, Rung
 from ingest.loudness import Energies
 from ingest.meters import Findings, decode_energies, encode_energies
 from ingest.plan import Plan
@@ -51,6 +52,40 @@ def failed(path: Path, error: ToolkitError, track_id: str | None = None) -> Outc
     )
 
 
+def unchanged(path: Path, presentation: Presentation) -> Outcome:
+    """The outcome of a master whose track is published already."""
+    return _outcome(path, "unchanged", presentation)
+
+
+def published(
+    path: Path,
+    presentation: Presentation,
+    previous: str | None,
+    encoded: Sequence[Rung],
+    warnings: Sequence[str],
+) -> Outcome:
+    """The outcome of a new generation."""
+    return dataclasses.replace(
+        _outcome(path, "published", presentation),
+        previous=previous,
+        encoded=tuple(rung.name for rung in encoded),
+        warnings=tuple(warnings),
+    )
+
+
+def _outcome(path: Path, status: str, presentation: Presentation) -> Outcome:
+    return Outcome(
+        path=path,
+        status=status,
+        track_id=presentation.track_id,
+        generation=presentation.generation,
+        duration_s=presentation.timing.duration_s,
+        loudness=presentation.loudness,
+        renditions=tuple(r.name for r in presentation.renditions),
+        stored_size=sum(file.size for r in presentation.renditions for file in r.files),
+    )
+
+
 def track_report(plan: Plan, findings: Findings, toolchain: Toolchain) -> bytes:
     """`report.json`: no times and no paths, so that the same master gives the same bytes."""
     master = plan.master
@@ -82,5 +117,5 @@ def warnings_of(plan: Plan, findings: Findings) -> tuple[str, ...]:
 
 
 def energies_of(report: bytes) -> Energies:
-    """The energies in a stored `report.json`; ValueError, KeyError or TypeError if there are none."""
+    """From a stored `report.json`; ValueError, KeyError or TypeError if there are none."""
     return decode_energies(json.loads(report)["energies"])

@@ -83,9 +83,9 @@ class Workspace:
         return self.folder / f"{rung.name}.done"
 
 
-def workspace_key(master_sha256: str, settings: str) -> str:
-    """The name of the folder: the master's hash and that of everything that alters an encode."""
-    return f"{master_sha256[:24]}-{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
+def workspace_key(track_id: str, master_sha256: str, settings: str) -> str:
+    """The folder's name: track, master, and everything that alters an encode but the rung."""
+    return f"{track_id}-{master_sha256[:16]}-{hashlib.sha256(settings.encode()).hexdigest()[:8]}"
 
 
 @contextlib.contextmanager
