@@ -69,7 +69,7 @@ class HttpChooser:
         """Every configured pathway, best first."""
         try:
             decision = self._read(await self._ask(session))
-        except (ClientError, TimeoutError, OSError, ValueError):
+        except (ClientError, TimeoutError, OSError, ValueError, RecursionError):
             order = self._last.get(session.region, self._pathways)
             return PathwayDecision(_decision_id(session, -1), order)
         self._last[session.region] = decision.order

@@ -136,10 +136,10 @@ class Table:
                     cell.recover(succeeded=not seen.failed, now_s=seen.at_s)
 
     def decide(self, now_s: float) -> bool:
-        """Renew every region's order if a new epoch began; whether it did."""
+        """Renew every region's order if a new epoch began, or there is none yet; whether so."""
         epoch = int(now_s // self.epoch_s)
         # an epoch far ahead was written by a clock that has since been set back
-        if self.epoch - MAX_EPOCHS_AHEAD <= epoch <= self.epoch:
+        if self.leads and self.epoch - MAX_EPOCHS_AHEAD <= epoch <= self.epoch:
             return False
         elapsed_s = self.epoch_s * max(0, epoch - self.epoch) if self.epoch >= 0 else 0.0
         self.epoch = epoch

@@ -114,6 +114,12 @@ async def test_the_router_finds_the_near_one_and_leaves_it_when_it_degrades(
     assert (await service.steer(service.token()))["TTL"] <= 24
 
 
+@pytest.mark.usefixtures("shapers")
+async def test_the_first_measurements_decide_at_once(run_router, pathways, until):
+    service = await run_router(pathways=pathways, limits=Limits(epoch_s=60))
+    await until(lambda: service.router.order("s", "ww")[0].id == "one", seconds=2)
+
+
 async def test_the_router_leaves_a_pathway_that_fails(run_router, shapers, pathways, until):
     service = await run_router(pathways=pathways, limits=Limits(probe_interval_s=0.1, epoch_s=0.1))
     await until(lambda: service.router.order("s", "ww")[0].id == "one")
