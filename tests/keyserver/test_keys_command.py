@@ -21,9 +21,6 @@ from keyserver.commands import setup_role
 from keyserver.exchange import KeyQuery
 from keyserver.vault import Vault
 
-# core.web names the request id by a string, of which aiohttp warns once per process
-pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web_exceptions.NotAppKeyWarning")
-
 
 @pytest.fixture
 def wiring(tmp_path):

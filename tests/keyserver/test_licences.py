@@ -27,9 +27,6 @@ from keyserver.lookups import Lookups
 from keyserver.throttle import DenialLimit
 from keyserver.vault import Vault
 
-# core.web names the request id by a string, of which aiohttp warns once per process
-pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web_exceptions.NotAppKeyWarning")
-
 NOW = 1_800_000_000
 PLAYBACK, OPERATOR = b"p" * 32, b"o" * 32
 GRANT = PlaybackGrant("user", "device", "session", "song", Tier.NORMAL, NOW - 10, NOW + 100)

@@ -23,9 +23,6 @@ from keyserver.vault import Vault
 from packager.keysource import KeyRequest
 from packager.keysource_http import ATTEMPTS, MAX_ANSWER_SIZE, MAX_BACKOFF_S, HttpKeySource
 
-# core.web names the request id by a string, of which aiohttp warns once per process
-pytestmark = pytest.mark.filterwarnings("ignore::aiohttp.web_exceptions.NotAppKeyWarning")
-
 NOW = 1_800_000_000
 OPERATOR = b"o" * 32
 ALL = KeyRequest("song", tuple(Tier), tuple(Scheme))
