@@ -184,7 +184,7 @@ class Playback:
             now_s=self._origin.clock(),
             grace_s=GRACE_S,
         )
-        report = playback_requests.parse_report(await request.read())
+        report = playback_requests.parse_report(await request.read(), request.content_type)
         if report.session_id != grant.session_id:
             raise _foreign()
         return grant, report
@@ -202,7 +202,7 @@ class Playback:
                 raise ConflictError("this session has ended", hint="start again at /v1/play/start")
             if now_s - session.started_s >= SESSION_MAX_S:
                 raise _over()
-            after = session.advance(report.beat, now_s=now_s, end=end)
+            after = session.advance(report.beats, now_s=now_s, end=end)
             if after == session:
                 return session, False
             if await self._origin.state.compare_and_put(

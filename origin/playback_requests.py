@@ -7,6 +7,7 @@ from typing import Any
 
 from core.errors import InvalidInputError
 from core.model import DrmProfile, Tier
+from origin import cmcd
 from origin.session import Beat
 
 MAX_NUMBER = 2**31
@@ -14,6 +15,7 @@ MAX_NUMBER = 2**31
 
 _TRACK_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NUMBER = re.compile(r"[0-9]{1,12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +34,10 @@ class StartRequest:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What `play/heartbeat` and `play/end` are told."""
+    """What `play/heartbeat` and `play/end` are told, in the order of its numbers."""
 
     session_id: str
-    beat: Beat
+    beats: tuple[Beat, ...]
 
 
 def parse_start(body: bytes) -> StartRequest:
@@ -54,11 +56,34 @@ def parse_start(body: bytes) -> StartRequest:
     )
 
 
-def parse_report(body: bytes) -> Report:
-    """Read the body of `play/heartbeat` or `play/end`."""
+def parse_report(body: bytes, content_type: str) -> Report:
+    """Read the body of `play/heartbeat` or `play/end`: JSON, or CMCD events."""
+    if content_type == cmcd.MEDIA_TYPE:
+        return _from_cmcd(body)
     fields = _object(body)
     beat = Beat(_number(fields, "seq"), _number(fields, "positionMs"))
-    return Report(_text(fields, "sessionId", _NAME), beat)
+    return Report(_text(fields, "sessionId", _NAME), (beat,))
+
+
+def _from_cmcd(body: bytes) -> Report:
+    events = cmcd.parse_events(body)
+    sessions = {event.get("sid", "") for event in events}
+    if len(sessions) != 1 or not _NAME.fullmatch(session_id := sessions.pop()):
+        raise _wrong("sid", "the sessionId in every report")
+    beats = {
+        # reports without a playhead (errors, say) are telemetry
+        Beat(_digits(event, "sn"), _digits(event, "pt"))
+        for event in events
+        if "pt" in event
+    }
+    return Report(session_id, tuple(sorted(beats, key=lambda beat: beat.seq)))
+
+
+def _digits(event: cmcd.Members, name: str) -> int:
+    value = event.get(name, "")
+    if not _NUMBER.fullmatch(value) or int(value) >= MAX_NUMBER:
+        raise _wrong(name, f"a whole number below {MAX_NUMBER}")
+    return int(value)
 
 
 def _object(body: bytes) -> dict[str, Any]:

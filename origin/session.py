@@ -1,7 +1,9 @@
 """A playback session as a value: what it knows, and what a heartbeat changes; pure."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from core.grants import URL_TTL_S, PlaybackGrant, UrlGrant
@@ -62,21 +64,24 @@ class Session:
         mine = (self.session_id, self.subject, self.device_id, self.track_id)
         return mine == (grant.session_id, grant.subject, grant.device_id, grant.track_id)
 
-    def advance(self, beat: Beat, *, now_s: float, end: bool = False) -> "Session":
-        """The session after *beat*; itself if the report is not newer than what is known.
+    def advance(self, beats: Sequence[Beat], *, now_s: float, end: bool = False) -> "Session":
+        """The session after *beats*; itself if none of them is newer than what is known.
 
-        An *end* is heeded whatever its number: players send it once, and in a hurry.
+        Between two reports no more can have been heard than time has passed. An *end* is heeded
+        whatever its number: players send it once, and in a hurry.
         """
-        if self.ended or (beat.seq <= self.seq and not end):
+        news = [beat for beat in beats if beat.seq > self.seq or end]
+        if self.ended or not news:
             return self
+        positions = [self.position_ms, *(beat.position_ms for beat in news)]
+        forward_ms = sum(max(0, after - before) for before, after in pairwise(positions))
         elapsed_ms = int((now_s - (self.heard_s or self.started_s)) * 1000) + JITTER_MS
-        heard_ms = min(beat.position_ms - self.position_ms, elapsed_ms)
-        listened_ms = self.listened_ms + max(0, heard_ms)
+        listened_ms = self.listened_ms + max(0, min(forward_ms, elapsed_ms))
         enough_ms = min(COUNTED_AFTER_MS, self.duration_ms // 2)
         return replace(
             self,
-            seq=max(self.seq, beat.seq),
-            position_ms=beat.position_ms,
+            seq=max(self.seq, news[-1].seq),
+            position_ms=news[-1].position_ms,
             listened_ms=listened_ms,
             heard_s=now_s,
             counted=self.counted or listened_ms >= enough_ms,
