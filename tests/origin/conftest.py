@@ -69,8 +69,12 @@ class CountingStore(MemoryStore):
 
     async def stream(self, key, start, end):
         await self._note("stream", key, start, end)
-        for offset in range(start, end, 5_000):
-            yield await super().get_range(key, offset, min(end, offset + 5_000))
+        step = max(5_000, (end - start) // 50)
+        try:
+            for offset in range(start, end, step):
+                yield await super().get_range(key, offset, min(end, offset + step))
+        finally:
+            self.calls.append(("stream closed", key))
 
 
 class CountingCatalogue:
@@ -139,7 +143,9 @@ class House:
         return self.log.getvalue()
 
 
-def make_presentation(track_id="song", drms=(DrmProfile.CBCS, DrmProfile.CENC), tiers=None):
+def make_presentation(
+    track_id="song", drms=(DrmProfile.CBCS, DrmProfile.CENC), tiers=None, scale=1
+):
     """A presentation with made-up bytes: the origin slices them and looks into none."""
     rng = random.Random(track_id)
     rungs = [
@@ -155,7 +161,7 @@ def make_presentation(track_id="song", drms=(DrmProfile.CBCS, DrmProfile.CENC), 
             continue
         files = []
         for drm in drms:
-            sizes = tuple(rng.randrange(3_000, 5_000) for _ in ticks)
+            sizes = tuple(scale * rng.randrange(3_000, 5_000) for _ in ticks)
             content = rng.randbytes(INIT_SIZE + INDEX_SIZE + sum(sizes))
             kid = None
             if drm is not DrmProfile.CLEAR:

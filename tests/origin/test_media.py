@@ -9,6 +9,9 @@ import pytest
 from core.errors import RestoringError, UnavailableError
 from core.grants import UrlGrant, UrlSigner
 from core.model import DrmProfile, Tier
+from origin import media
+from origin.manifests import accepts_gzip
+from tests.origin.conftest import make_presentation, publish
 
 IMMUTABLE = "public, max-age=31536000, s-maxage=31536000, immutable"
 
@@ -92,6 +95,18 @@ async def test_a_manifest_is_compressed_for_who_takes_it_with_a_tag_of_its_own(h
         url, headers={"Accept-Encoding": "gzip", "If-None-Match": packed.headers["ETag"]}
     )
     assert (again.status, again.headers["Vary"]) == (304, "Accept-Encoding")
+
+
+@pytest.mark.parametrize(
+    ("field", "accepted"),
+    [
+        ("gzip", True), ("", False), ("identity", False), ("br", False), ("*", True),
+        ("br;q=1, GZIP;q=0.5", True), ("gzip;q=0", False), ("gzip; q=0.000", False),
+        ("x-gzip", True), ("gzipped", False), ("deflate,gzip ;q=1", True),
+    ],
+)  # fmt: skip
+def test_gzip_is_for_who_accepts_it(field, accepted):
+    assert accepts_gzip(field) == accepted
 
 
 async def test_manifests_may_be_stale_but_not_for_ever(house):
@@ -309,6 +324,45 @@ async def test_a_stream_that_breaks_off_is_cut_and_not_ended(house):
     with pytest.raises(Exception, match="payload|closed|reset|not completed"):
         await answer.read()
     assert "stream broken off" in house.logged()
+
+
+async def half_read(house, file):
+    """A connection whose client has read the headers of a large file, and no more."""
+    await publish(house, *make_presentation("big", [DrmProfile.CLEAR], [Tier.LOW], scale=1000))
+    generation = house.catalogue.get("big").entry.generation
+    path = house.path(
+        file, token=house.token("big"), track="big", generation=generation, drm="clear"
+    )
+    reader, writer = await asyncio.open_connection(house.client.host, house.client.port, limit=1024)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    return reader, writer
+
+
+async def closed(house):
+    """Whether the store's stream is given back, soon."""
+    for _ in range(200):
+        if any(call[0] == "stream closed" for call in house.store.calls):
+            return True
+        await asyncio.sleep(0.02)
+    return False
+
+
+async def test_a_listener_who_leaves_is_no_failure_and_frees_the_store(house):
+    _, writer = await half_read(house, "aac-96k.mp4")
+    writer.transport.abort()
+
+    assert await closed(house)
+    assert house.logged() == ""
+
+
+async def test_a_listener_who_stalls_is_cut_off(house, monkeypatch):
+    monkeypatch.setattr(media, "STALL_TIMEOUT_S", 0.1)
+    _, writer = await half_read(house, "aac-96k.mp4")
+
+    assert await closed(house)
+    writer.transport.abort()
 
 
 # --- single flight
