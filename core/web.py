@@ -48,6 +48,7 @@ PREFLIGHT = {
     ),
     "Access-Control-Max-Age": "86400",
 }
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
@@ -106,7 +107,8 @@ async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse
         return response
     finally:
         metrics = request.app[METRICS]
-        metrics.requests.labels(route, request.method, str(status)).inc()
+        method = request.method if request.method in _METHODS else "other"
+        metrics.requests.labels(route, method, str(status)).inc()
         metrics.latency_s.labels(route).observe(time.perf_counter() - started_s)
 
 

@@ -185,6 +185,16 @@ async def test_metrics_count_patterns_and_not_paths(server):
     assert 'http_request_duration_seconds_bucket{le="0.8",route="/fail/{how}"} 1.0' in text
 
 
+async def test_methods_from_outside_do_not_become_labels_without_end(server):
+    for method in ("PROPFIND", "MKCOL", "LOCK"):
+        await server.request(method, "/healthz")
+
+    text = await (await server.get("/metrics")).text()
+
+    assert 'method="other",route="unmatched",status="405"} 3.0' in text
+    assert "MKCOL" not in text
+
+
 async def test_ready_means_that_every_part_answers(server, monkeypatch):
     monkeypatch.setattr(shared, "READINESS_TIMEOUT_S", 0.05)
 
