@@ -58,7 +58,8 @@ class QualityMeter:
             return
         peak = max(float(pcm.max()), -float(pcm.min()))
         self._sums += pcm.sum(axis=0, dtype=np.float64)
-        self._products += pcm.T @ pcm
+        # not a matrix product: BLAS would wake its threads beside the encoders
+        self._products += np.einsum("fi,fj->ij", pcm, pcm)
         if self._identical:
             self._identical = bool(np.array_equal(pcm[:, 0], pcm[:, 1]))
         if peak >= FULL_SCALE:

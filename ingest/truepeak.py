@@ -13,6 +13,9 @@ TAPS_PER_PHASE = 12
 BLOCK = 16
 """Samples per row of the product; from 8 to 32 the speed is the same."""
 
+ROWS_PER_PRODUCT = 128
+"""Larger products make OpenBLAS wake its threads, which then spin beside the encoders."""
+
 
 class TruePeakMeter:
     """Largest magnitude of the oversampled signal over all channels, streamed."""
@@ -45,9 +48,13 @@ class TruePeakMeter:
         missing = rows * BLOCK + TAPS_PER_PHASE - len(signal)
         padded = np.pad(signal, (0, missing))
         windows = np.lib.stride_tricks.sliding_window_view(padded, BLOCK + TAPS_PER_PHASE)[::BLOCK]
-        between = windows @ self._kernel
-        values = between.reshape(rows * BLOCK, -1)[: len(signal) - TAPS_PER_PHASE]
-        return max(float(values.max(initial=0.0)), -float(values.min(initial=0.0)))
+        peak = 0.0
+        for start in range(0, rows, ROWS_PER_PRODUCT):
+            between = windows[start : start + ROWS_PER_PRODUCT] @ self._kernel
+            valid = len(signal) - TAPS_PER_PHASE - start * BLOCK
+            values = between.reshape(len(between) * BLOCK, -1)[:valid]
+            peak = max(peak, float(values.max()), -float(values.min()))
+        return peak
 
 
 def oversampling(sample_rate: int) -> int:
