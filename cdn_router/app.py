@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 from cdn_router.chooser import RouterChooser
 from cdn_router.intake import take_in
 from cdn_router.probes import probe_all
 from cdn_router.router import ROUTER, Router
-from cdn_router.scoring import Lead, Score, rank
+from cdn_router.scoring import Lead, Score, rank_all
 from cdn_router.sessions import RoutedSession
 from cdn_router.steering import (
     Format,
+    PlayerReport,
     player_report,
     staggered_ttl,
     steering_manifest,
@@ -30,6 +31,9 @@ from core.web import METRICS, NO_STORE, bearer
 MAX_NAME_LENGTH = 64
 """Characters of an id in a request."""
 
+THROUGHPUT_BUCKETS_BPS = (96e3, 160e3, 320e3, 1e6, 2e6, 5e6, 20e6, 100e6)
+"""The borders of the lossy rungs, then powers."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Numbers:
@@ -38,6 +42,7 @@ class _Numbers:
     probes: Counter
     reports: Counter
     steered: Counter
+    throughput_bps: Histogram
     cost_ms: Gauge
 
 
@@ -52,8 +57,12 @@ def setup(app: web.Application, router: Router) -> None:
         Counter("router_probes", "Active probes", ["pathway", "result"], registry=registry),
         Counter("router_reports", "Listeners' reports", ["result"], registry=registry),
         Counter("router_steered", "Steering answers", ["format", "pathway"], registry=registry),
+        Histogram(
+            "router_player_throughput_bps", "As players report it when they ask for steering",
+            ["pathway"], registry=registry, buckets=THROUGHPUT_BUCKETS_BPS,
+        ),
         Gauge("router_cost_ms", "Cost of a start", ["region", "pathway"], registry=registry),
-    )
+    )  # fmt: skip
     app.add_routes(
         [
             web.get("/{token}/steering/{format:hls|dash}", _steer),
@@ -110,9 +119,8 @@ async def _decide(app: web.Application) -> None:
         await asyncio.sleep(router.limits.epoch_s)
         now_s = router.clock()
         await router.knowledge.sync(now_s=now_s)
-        table = router.knowledge.table
-        for region in table.regions:
-            for score in rank(table, region, now_s):
+        for region, scores in rank_all(router.knowledge.table, now_s).items():
+            for score in scores:
                 cost_ms.labels(region, score.pathway).set(score.cost_ms)
 
 
@@ -129,8 +137,7 @@ async def _steer(request: web.Request) -> web.Response:
     order = router.order(grant.session_id, region)
     # of several values the last, unlike MultiDict: some players append to what is there
     report = player_report(dict(request.query.items()), kind, start)
-    using = next((p for p in report.pathways if p in _ids(router)), "unknown")
-    request.app[_NUMBERS].steered.labels(kind.value, using).inc()
+    _count(request.app[_NUMBERS], report, kind, _ids(router))
     if session and clones:
         with suppress(ToolkitError, OSError):
             await router.sessions.mark_steered(grant.session_id, session, now_s=now_s)
@@ -146,6 +153,14 @@ async def _steer(request: web.Request) -> web.Response:
     return web.Response(
         body=body, headers={"Content-Type": kind.content_type, "Cache-Control": NO_STORE}
     )
+
+
+def _count(numbers: _Numbers, report: PlayerReport, kind: Format, known: tuple[str, ...]) -> None:
+    using = next((p for p in report.pathways if p in known), "unknown")
+    numbers.steered.labels(kind.value, using).inc()
+    for pathway, bps in zip(report.pathways, report.throughputs_bps, strict=False):
+        if pathway in known and bps:
+            numbers.throughput_bps.labels(pathway).observe(bps)
 
 
 async def _recall(router: Router, session_id: str, now_s: float) -> RoutedSession | None:
@@ -211,7 +226,6 @@ async def _explain(request: web.Request) -> web.Response:
     router = request.app[ROUTER]
     now_s, table = router.clock(), router.knowledge.table
     wanted = request.query.get("region")
-    regions = [r for r in table.regions if wanted in (None, r)]
     return web.json_response(
         {
             "epoch": table.epoch,
@@ -221,9 +235,10 @@ async def _explain(request: web.Request) -> web.Response:
                     "region": region,
                     "alarm": table.alarmed(region, now_s),
                     **_lead(table.leads.get(region), now_s),
-                    "pathways": [_score(s) for s in rank(table, region, now_s)],
+                    "pathways": [_score(s) for s in scores],
                 }
-                for region in regions
+                for region, scores in rank_all(table, now_s).items()
+                if wanted in (None, region)
             ],
         },
         headers={"Cache-Control": NO_STORE},

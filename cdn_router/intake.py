@@ -34,13 +34,17 @@ async def take_in(router: Router, session_id: str, body: bytes) -> Counter[str]:
     if session is None:
         return Counter(unexposed=len(reports))
     digest = blake2b(body, digest_size=16).hexdigest()
-    if reports and await _seen(router, f"rum/{session_id}/{digest}", DUPLICATE_S, now_s):
+    sent_before = f"rum/{session_id}/{digest}"
+    if await router.state.get(sent_before, now_s=now_s) is not None:
         return Counter(duplicate=len(reports))
     results: Counter[str] = Counter()
     spent: set[str] = set()
     for report in reports:
         results[await _judge(router, session_id, session, report, spent, now_s)] += 1
-    return results
+    if results["counted"]:
+        # only then: what counts is bounded, so the state of a session is, too
+        await router.state.put(sent_before, b"", ttl_s=DUPLICATE_S, now_s=now_s)
+    return +results
 
 
 async def _judge(  # noqa: PLR0913, PLR0917  one report, its session, and what was spent before it
@@ -65,7 +69,10 @@ async def _judge(  # noqa: PLR0913, PLR0917  one report, its session, and what w
         if slot + mark in spent:
             continue
         spent.add(slot + mark)
-        if not await _seen(router, slot + mark, 2.0 * WINDOW_S, now_s):
+        taken = await router.state.put_if_absent(
+            slot + mark, b"", ttl_s=2.0 * WINDOW_S, now_s=now_s
+        )
+        if taken is None:
             router.knowledge.note(
                 Observation(
                     session.region, pathway, now_s, session_id,
@@ -88,7 +95,3 @@ def _pathway_of(router: Router, session: RoutedSession, report: Report) -> str |
         ),
         None,
     )
-
-
-async def _seen(router: Router, key: str, ttl_s: float, now_s: float) -> bool:
-    return await router.state.put_if_absent(key, b"", ttl_s=ttl_s, now_s=now_s) is not None

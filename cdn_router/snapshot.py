@@ -2,16 +2,20 @@
 
 import json
 import math
+import zlib
 from collections.abc import Iterable
 from typing import Any
 
 from cdn_router.belief import BUCKETS, Breaker, BreakerState, Cell, Tally
 from cdn_router.scoring import Lead, Table
 
+MAX_SIZE = 1 << 20
+"""Bytes of a table when it is no longer compressed."""
+
 
 def dump(table: Table) -> bytes:
-    """The table as compact JSON."""
-    return json.dumps(
+    """The table as compressed JSON."""
+    text = json.dumps(
         {
             "decided_s": table.epoch * table.epoch_s,
             "offsets": {region: round(y, 4) for region, y in table.offsets.items()},
@@ -19,7 +23,8 @@ def dump(table: Table) -> bytes:
             "leads": {region: _pack_lead(lead) for region, lead in table.leads.items()},
         },
         separators=(",", ":"),
-    ).encode()
+    )
+    return zlib.compress(text.encode(), level=1)
 
 
 def load(data: bytes, like: Table) -> Table:
@@ -31,7 +36,7 @@ def load(data: bytes, like: Table) -> Table:
     pathways = like.pathways
     table = Table(pathways, like.home, like.epoch_s)
     try:
-        raw = json.loads(data)
+        raw = json.loads(zlib.decompressobj().decompress(data, MAX_SIZE))
         table.epoch = round(float(raw["decided_s"]) / like.epoch_s)
         table.offsets = {str(region): float(y) for region, y in raw["offsets"].items()}
         table.cells = {
@@ -41,7 +46,7 @@ def load(data: bytes, like: Table) -> Table:
         }
         for region, lead in raw["leads"].items():
             table.leads[region] = _unpack_lead(lead, pathways)
-    except (TypeError, ValueError, LookupError, AttributeError, OverflowError) as error:
+    except (TypeError, ValueError, LookupError, AttributeError, OverflowError, zlib.error) as error:
         raise ValueError(f"not a routing table: {error}") from None
     return table
 

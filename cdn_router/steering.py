@@ -29,6 +29,8 @@ TTL_JITTER = 0.2
 MAX_REPORTED = 8
 """Pathways that are read from one request of a player."""
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 class Format(StrEnum):
     """The two kinds of steering clients."""
@@ -109,7 +111,7 @@ def steering_manifest(
     }
     if cloned:
         body["PATHWAY-CLONES"] = [_clone(p) for p in cloned]
-    return json.dumps(body, separators=(",", ":")).encode()
+    return _encode(body).encode()
 
 
 def staggered_ttl(ttl_s: int, session: str) -> int:

@@ -191,6 +191,15 @@ async def test_browsers_may_ask_before_they_post(service):
         assert answer.headers["Access-Control-Max-Age"] == "86400"
 
 
+async def test_reports_that_do_not_count_leave_no_state(service):
+    await counted(service, GOOD)
+    before = len(service.router.state)
+    for n in range(50):
+        await counted(service, {**GOOD, "firstByteMs": 60 + n})
+
+    assert len(service.router.state) == before
+
+
 async def test_one_session_cannot_turn_a_region_however_it_lies(service):
     router = service.router
     for n in range(30):

@@ -112,10 +112,12 @@ async def test_whatever_players_append_the_answer_is_200(run_router, query):
 
 async def test_the_last_of_several_values_is_what_the_player_uses(run_router):
     service = await run_router()
-    await service.get(f"/{service.token()}/steering/hls?_HLS_pathway=cdn-a&_HLS_pathway=cdn-b")
+    query = "?_HLS_pathway=cdn-a&_HLS_pathway=cdn-b&_HLS_throughput=150000"
+    await service.get(f"/{service.token()}/steering/hls{query}")
     text = await (await service.get("/metrics")).text()
 
     assert 'router_steered_total{format="hls",pathway="cdn-b"} 1.0' in text
+    assert 'router_player_throughput_bps_sum{pathway="cdn-b"} 150000.0' in text
 
 
 async def test_trouble_in_a_region_shortens_the_ttl(run_router):
