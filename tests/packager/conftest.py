@@ -81,7 +81,7 @@ def content_key(scheme, *, pssh=True):
     return ContentKey(description, bytes(range(16)), iv)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def keys():
     """A content key for each protection."""
     return {
@@ -91,12 +91,12 @@ def keys():
     }
 
 
-@pytest.fixture
-def packaged(tmp_path, keys):
+@pytest.fixture(scope="session")
+def packaged(tmp_path_factory, keys):
     """A function that packages a track under all protections: (rendition, paths)."""
 
-    def run(track, folder=tmp_path, **options):
-        folder.mkdir(exist_ok=True)
+    def run(track, **options):
+        folder = tmp_path_factory.mktemp("packaged")
         paths = {drm: folder / f"{drm}.mp4" for drm in DrmProfile}
         rung = Rung(track.codec, 0 if track.bit_depth else 96_000, Tier.HIGH, track.channels)
         options = {
@@ -117,7 +117,7 @@ def _streaminfo(rate, total):
     return head + packed.to_bytes(8, "big") + bytes(16)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def synthetic():
     """A function that makes up a track without an encoder: its bytes are the same for ever."""
 
@@ -138,10 +138,11 @@ def synthetic():
 
 
 @pytest.fixture
-def shaka():
+def shaka(keys):
     """A function that decrypts a file with Shaka Packager, as an independent reader."""
 
-    def decrypt(path, key):
+    def decrypt(path):
+        key = keys[DrmProfile(path.stem)]
         clear = path.with_suffix(".decrypted.mp4")
         raw_key = f"label=:key_id={key.description.kid.hex}:key={key.key.hex()}"
         subprocess.run(
