@@ -219,15 +219,15 @@ def open_operator(token: str, secret: bytes, *, now_s: float) -> None:
 
 def _encode(claims: dict[str, Any], secret: bytes) -> str:
     from joserfc import jwt  # noqa: PLC0415  not needed to print help
-    from joserfc.jwk import OctKey  # noqa: PLC0415
+    from joserfc.jwk import OctKey  # noqa: PLC0415  likewise
 
     return jwt.encode({"alg": "HS256", "typ": "JWT"}, claims, OctKey.import_key(secret))
 
 
 def _decode(token: str, secret: bytes, *, audience: str) -> dict[str, Any]:
     from joserfc import jwt  # noqa: PLC0415  not needed to print help
-    from joserfc.errors import JoseError  # noqa: PLC0415
-    from joserfc.jwk import OctKey  # noqa: PLC0415
+    from joserfc.errors import JoseError  # noqa: PLC0415  likewise
+    from joserfc.jwk import OctKey  # noqa: PLC0415  likewise
 
     # the shape is checked here because libraries accept padded and oversized tokens
     if len(token) > MAX_TOKEN_LENGTH or not _JWT.fullmatch(token):

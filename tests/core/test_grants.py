@@ -158,3 +158,12 @@ def test_the_token_carries_its_tier():
     for tier in Tier:
         grant = dataclasses.replace(GRANT, tier=tier)
         assert SIGNER.open(SIGNER.sign(grant), now_s=0).tier is tier
+
+
+def test_an_expired_playback_token_opens_within_a_grace_that_is_asked_for():
+    token = grants.sign_playback(PLAYBACK, SECRET)
+
+    assert grants.open_playback(token, SECRET, now_s=1_129, grace_s=10) == PLAYBACK
+    for now_s, grace_s in ((1_130, 10), (1_120, 0)):
+        with pytest.raises(UnauthorizedError, match="expired"):
+            grants.open_playback(token, SECRET, now_s=now_s, grace_s=grace_s)
