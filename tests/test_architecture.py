@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "cli": PACKAGES,
 }
 PURE = (
+    "cdn_router.beacons",
     "cdn_router.belief",
     "cdn_router.scoring",
     "cdn_router.snapshot",
@@ -35,11 +36,14 @@ PURE = (
     "keyserver.strict_json",
     "keyserver.throttle",
     "keyserver.wrapping",
+    "origin.cmcd",
     "origin.media_path",
     "origin.playback_requests",
     "origin.ranges",
     "origin.session",
     "packager.cenc",
+    "packager.grid",
+    "packager.init_segment",
     "packager.keysource",
     "packager.manifest",
     "packager.mp4",
