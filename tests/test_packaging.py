@@ -44,16 +44,20 @@ def installed(wheel, tmp_path_factory):
     return folder
 
 
-def _tonearm(installed, cwd, *arguments):
-    """Run the installed script; its dependencies are ours, its own modules are not."""
+def _python(installed, cwd, *arguments):
+    """Run Python with the wheel and its dependencies, and with no trace of the sources."""
     # -P and -S keep the working folder and the editable install of the sources out of sys.path
     dependencies = sysconfig.get_path("purelib"), sysconfig.get_path("platlib")
     path = os.pathsep.join(dict.fromkeys((str(installed), *dependencies)))
     return _run(
-        *(sys.executable, "-P", "-S", installed / "bin" / "tonearm", *arguments),
+        *(sys.executable, "-P", "-S", *arguments),
         cwd=cwd,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": path, "HOME": str(cwd)},
     )
+
+
+def _tonearm(installed, cwd, *arguments):
+    return _python(installed, cwd, installed / "bin" / "tonearm", *arguments)
 
 
 def test_the_wheel_holds_every_module_and_nothing_else(wheel):
@@ -96,21 +100,21 @@ def test_every_command_of_the_wheel_loads_where_no_sources_are(installed, tmp_pa
         assert f"Usage: tonearm {command}" in _tonearm(installed, tmp_path, command, "--help")
 
 
-def test_nothing_but_the_wheel_is_imported(installed, tmp_path):
-    origin = (
-        "import importlib.util as u; "
-        "print(*{u.find_spec(n).origin for n in "
-        f"{('cli', *SHIPPED)!r}" + "}, sep='\\n')"
-    )
-    dependencies = os.pathsep.join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
-    places = _run(
-        *(sys.executable, "-P", "-S", "-c", origin),
-        cwd=tmp_path,
-        env={"PYTHONPATH": os.pathsep.join((str(installed), dependencies))},
-    )
+def test_the_wheel_ingests_where_no_sources_are(installed, tmp_path):
+    _python(installed, tmp_path, "-m", "ingest.synthesis", "masters", "--seconds", "2")
+    master = min((tmp_path / "masters").iterdir())
+    _tonearm(installed, tmp_path, "ingest", master)
 
-    assert places.splitlines()
-    assert all(line.startswith(str(installed)) for line in places.splitlines())
+    assert len(_tonearm(installed, tmp_path, "track", "list").splitlines()) == 1
+
+
+def test_nothing_but_the_wheel_is_imported(installed, tmp_path):
+    names = ("cli", *SHIPPED)
+    code = f"import importlib.util as u; print(*(u.find_spec(n).origin for n in {names!r}))"
+    places = _python(installed, tmp_path, "-c", code).split()
+
+    assert len(places) == len(names)
+    assert all(place.startswith(str(installed)) for place in places)
 
 
 def test_every_dependency_is_used_and_explained():
