@@ -30,7 +30,7 @@ def sample_ivs(first: int, count: int) -> bytes:
     return _counts(first, count).astype(">u8").tobytes()
 
 
-def cenc_crypt(key: bytes, first_iv: int, data: Bytes, sizes: Sizes) -> bytes:
+def cenc_crypt(key: bytes, first_iv: int, data: Bytes, sizes: Sizes) -> Bytes:
     """Encrypt or decrypt full samples with AES-CTR; sample *i* has the IV *first_iv* + *i*.
 
     The block counter in the low eight bytes starts at 0 for each sample (10.1).
@@ -45,12 +45,13 @@ def cenc_crypt(key: bytes, first_iv: int, data: Bytes, sizes: Sizes) -> bytes:
     counters = np.empty((total, 2), ">u8")
     counters[:, 0] = np.repeat(_counts(first_iv, len(sizes)), blocks)
     counters[:, 1] = np.arange(total) - np.repeat(starts, blocks)
-    stream = memoryview(AES.new(key, AES.MODE_ECB).encrypt(counters.tobytes()))
+    stream = counters.data.cast("B")
+    AES.new(key, AES.MODE_ECB).encrypt(stream, output=stream)
     spans = zip((starts * BLOCK).tolist(), (starts * BLOCK + wide).tolist(), strict=True)
     return _xor(data, b"".join([stream[start:end] for start, end in spans]))
 
 
-def cbcs_encrypt(key: bytes, constant_iv: bytes, data: Bytes, sizes: Sizes) -> bytes:
+def cbcs_encrypt(key: bytes, constant_iv: bytes, data: Bytes, sizes: Sizes) -> Bytes:
     """Encrypt the whole blocks of each sample with AES-CBC, from the same IV; the rest stays."""
     assert int(sizes.sum()) == len(data)
     assert len(constant_iv) == BLOCK
@@ -59,10 +60,10 @@ def cbcs_encrypt(key: bytes, constant_iv: bytes, data: Bytes, sizes: Sizes) -> b
     chain = _chain_along if long_samples else _chain_across
     if (sizes >= BLOCK).any():
         chain(key, constant_iv, out, sizes.astype(np.int64))
-    return out.tobytes()
+    return out.data
 
 
-def cbcs_decrypt(key: bytes, constant_iv: bytes, data: Bytes, sizes: Sizes) -> bytes:
+def cbcs_decrypt(key: bytes, constant_iv: bytes, data: Bytes, sizes: Sizes) -> Bytes:
     """Undo `cbcs_encrypt`; decryption does not chain, so one call does all blocks."""
     assert int(sizes.sum()) == len(data)
     wide = sizes.astype(np.int64)
@@ -72,12 +73,13 @@ def cbcs_decrypt(key: bytes, constant_iv: bytes, data: Bytes, sizes: Sizes) -> b
     bounds = list(zip(starts.tolist(), tails.tolist(), ends.tolist(), strict=True))
     whole = b"".join([view[start:tail] for start, tail, _ in bounds])
     if not whole:
-        return bytes(data)
-    previous = np.frombuffer(constant_iv + whole[:-BLOCK], "V16").copy()
+        return data
+    previous = np.empty(len(whole) // BLOCK, "V16")
+    previous[1:] = np.frombuffer(whole, "V16")[:-1]
     blocks = wide // BLOCK
     firsts = (np.cumsum(blocks) - blocks)[blocks > 0]
     previous[firsts] = np.frombuffer(constant_iv, "V16")
-    plain = memoryview(_xor(AES.new(key, AES.MODE_ECB).decrypt(whole), previous.tobytes()))
+    plain = _xor(AES.new(key, AES.MODE_ECB).decrypt(whole), previous.data)
     parts: list[Bytes] = []
     at = 0
     for start, tail, end in bounds:
@@ -145,5 +147,5 @@ def _counts(first: int, count: int) -> NDArray[np.uint64]:
     return np.arange(count, dtype=np.uint64) + np.uint64(first % (1 << 64))
 
 
-def _xor(a: Bytes, b: Bytes) -> bytes:
-    return (np.frombuffer(a, np.uint8) ^ np.frombuffer(b, np.uint8)).tobytes()
+def _xor(a: Bytes, b: Bytes) -> memoryview:
+    return (np.frombuffer(a, np.uint8) ^ np.frombuffer(b, np.uint8)).data
