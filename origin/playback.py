@@ -145,7 +145,8 @@ class Playback:
         drm = _profile(presentation, wish.scheme)
         tier = _tier(presentation, drm, user.tier, wish.hint)
         session_id = origin.new_id()
-        decision = await self._choose(SessionContext(session_id, region, wish.track_id))
+        # the listener's region, not that of the rights: most tracks may be heard everywhere
+        decision = await self._choose(SessionContext(session_id, user.region, wish.track_id))
         return Session(
             session_id=session_id,
             subject=user.subject,
@@ -175,6 +176,8 @@ class Playback:
             await self._origin.store.head(files[0].key)
         except RestoringError as error:
             return error.retry_after_s
+        except UnavailableError:
+            pass  # edges may hold it all the same: an outage of the store must not stop starts
         return None
 
     async def _report(self, request: web.Request) -> tuple[PlaybackGrant, Report]:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from core.errors import RestoringError
+from core.errors import RestoringError, UnavailableError
 from core.grants import PlaybackGrant, open_playback, sign_playback
 from core.model import DrmProfile, Tier
 from origin.playback import GRACE_S
@@ -158,13 +158,16 @@ async def test_regional_rights_decide_who_may_play(house):
     assert (await elsewhere.json())["type"] == "urn:tonearm:problem:not-in-region"
 
 
-async def test_the_manifest_comes_from_the_best_pathway(house):
-    await publish(house, *make_presentation("local"), regions=("de", "far"))
+async def test_the_manifest_comes_from_the_best_pathway_where_the_listener_is(house):
+    near = await started(house, token=house.user(region="de"))
+    far = await started(house, token=house.user(region="far"), key="key-2")
 
-    body = await started(house, trackId="local", token=house.user(region="far"))
-
-    assert body["manifestUrl"].startswith("http://far.example/")
-    assert [p["id"] for p in body["pathways"]] == ["far", "near"]
+    assert near["manifestUrl"].startswith("http://near.example/")
+    assert far["manifestUrl"].startswith("http://far.example/")
+    assert [p["id"] for p in far["pathways"]] == ["far", "near"]
+    # and yet one URL serves both: where rights have no borders, caches need none
+    assert "/ww/" in near["manifestUrl"]
+    assert "/ww/" in far["manifestUrl"]
 
 
 async def test_a_restoring_track_says_when_it_will_be_there(house):
@@ -175,6 +178,13 @@ async def test_a_restoring_track_says_when_it_will_be_there(house):
     body = await started(house, key="key-2")
 
     assert body["availability"] == {"state": "restoring", "etaSeconds": 90}
+
+
+async def test_an_outage_of_the_store_does_not_stop_what_edges_may_hold(house):
+    await started(house)
+    house.store.failure = UnavailableError("down")
+
+    assert (await started(house, key="key-2"))["availability"] == {"state": "ready"}
 
 
 async def test_tracks_that_cannot_be_played_are_refused_with_a_reason(house):
