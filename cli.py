@@ -68,7 +68,7 @@ class Wiring:
 
         hot = open_store(url or self.urls["store"] or self.home.hot_url, credentials=os.environ)
         cold = open_store(self.urls["cold_store"] or self.home.cold_url, credentials=os.environ)
-        return TieredStore(hot, cold)
+        return TieredStore(hot, cold, scratch=self.home.work_dir)
 
     def key_source(self) -> "KeySource":
         """The key server over the network if one is configured, else the vault in the home."""

@@ -35,7 +35,7 @@ class ServeOptions:
         pathways: The CDNs, in the operator's order of preference.
         region: The region label of what this router measures itself.
         public_url: Where players reach this process: scheme, host and port.
-        license_base: Public base of the key server; empty when it is this process.
+        license_base: Public base of the key server; `public_url` unless it is another process.
         router_url: The router to ask; None when it is this process.
         steering_ttl_s: How long players keep a steering answer; None for the router's own choice.
     """
@@ -146,7 +146,7 @@ def serve(  # noqa: PLR0913  one argument per option is click's way
         pathways=pathways or (Pathway("default", public_url),),
         region=region,
         public_url=public_url,
-        license_base=license_base.rstrip("/"),
+        license_base=(license_base or public_url).rstrip("/"),
         router_url=router_url,
         steering_ttl_s=steering_ttl_s,
     )

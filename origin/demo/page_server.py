@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -89,18 +90,21 @@ DEMO = web.AppKey("demo", _Demo)
 
 
 def run_page(page: DemoPage, *, when_ready: Callable[[], object]) -> None:
-    """Serve the page until Ctrl-C; *when_ready* is called once everything answers."""
+    """Serve the page until SIGINT or SIGTERM; *when_ready* is called once everything answers."""
     asyncio.run(_serve(page, when_ready))
 
 
 async def _serve(page: DemoPage, when_ready: Callable[[], object]) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await _until_ready(f"{page.server_url}/readyz")
     runner = web.AppRunner(create_page_app(page), access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", page.page_port).start()
         when_ready()
-        await asyncio.Event().wait()
+        await stop.wait()
     finally:
         await runner.cleanup()
 

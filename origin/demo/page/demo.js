@@ -98,6 +98,8 @@ async function stop() {
 }
 
 function fail(error) {
+  // a track that is started while another one starts interrupts it: that is no error
+  if (error.name === "AbortError" || error.code === window.shaka?.util.Error.Code.LOAD_INTERRUPTED) return;
   $("error").textContent = error.code ? `Player error ${error.code}` : error.message;
 }
 
