@@ -32,14 +32,9 @@ from packager.source import (
     PacketTiming,
     describe,
     encoded_track,
+    opus_samples,
 )
 
-_OPUS_FRAME_SAMPLES = (
-    *(480, 960, 1920, 2880) * 3,  # SILK
-    *(480, 960) * 2,  # hybrid
-    *(120, 240, 480, 960) * 4,  # CELT
-)
-"""Samples of a frame at 48 kHz, by configuration number (RFC 6716, 3.1)."""
 _ALAC_ATOM_HEADER = 12
 _ADTS_SYNC = 0xFFF
 
@@ -151,16 +146,6 @@ class _Clock:
                     )
                 return duration, 0
         return frame, frame - duration if self._exact and 0 < duration < frame else 0
-
-
-def opus_samples(packet: Bytes) -> int:
-    """Samples at 48 kHz, from the first bytes of an Opus packet (RFC 6716, 3.1 and 3.2)."""
-    frames = (1, 2, 2, 0)[packet[0] & 3]
-    if not frames:
-        if len(packet) < 2:
-            raise InvalidInputError("an Opus packet ends before its frame count")
-        frames = packet[1] & 63
-    return _OPUS_FRAME_SAMPLES[packet[0] >> 3] * frames
 
 
 def _skip_samples(packet: "av.Packet[AudioStream]") -> tuple[int, int]:

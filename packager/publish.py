@@ -49,10 +49,13 @@ async def publish(
         False if the generation was visible already; all that it names is there, too.
 
     Raises:
-        InvalidInputError: A key lies outside of the generation.
+        InvalidInputError: A key lies outside of the generation, or *presentation* contradicts
+            itself.
         IntegrityError: A media file is neither given nor stored, or there is an object of
             another size under a key.
     """
+    body = description.encode(presentation)
+    description.decode(body)  # what readers would refuse must not become visible
     prefix = generation_prefix(presentation.track_id, presentation.generation)
     media = {f.key: f.size for r in presentation.renditions for f in r.files}
     last = f"{prefix}{PRESENTATION}"
@@ -61,7 +64,6 @@ async def publish(
             raise InvalidInputError(f"{key} is no object of generation {presentation.generation}")
     await _each(_media(key, size, files.get(key), store) for key, size in media.items())
     await _each(_put(key, files[key], store) for key in files if key not in media)
-    body = description.encode(presentation)
     if await store.put_if_absent(last, body):
         return True
     if await store.get(last) != body:

@@ -7,6 +7,7 @@ however long the track is. The same input gives the same bytes.
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +68,8 @@ def package(  # noqa: PLR0913  # a rendition has as many independent properties
 ) -> Rendition:
     """Write *track* once for each of *outputs*, in one pass.
 
+    Files that exist are overwritten; after an error they are incomplete.
+
     Args:
         track: What an encoder made; left open, still readable.
         rung: What the rendition is called, and which tier it belongs to.
@@ -81,12 +84,12 @@ def package(  # noqa: PLR0913  # a rendition has as many independent properties
     """
     grid = grid_of(track, segment_ticks)
     ludt = loudness_box(loudness, album_loudness)
-    files = {drm: _File(track, grid, ludt, drm, output) for drm, output in outputs.items()}
-    try:
+    with ExitStack() as stack:
+        files = {
+            drm: stack.enter_context(closing(_File(track, grid, ludt, drm, output)))
+            for drm, output in outputs.items()
+        }
         packets = _write(track, grid, list(files.values()))
-    finally:
-        for file in files.values():
-            file.close()
     return Rendition(
         name=rung.name,
         codec=track.codec,

@@ -6,7 +6,7 @@ its tables are arrays and its packets one slice of a memory map. Everything else
 """
 
 import mmap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from packager.mp4.dfla import FlacConfig
 from packager.mp4.dops import OpusConfig
 from packager.mp4.elst import EditList
 from packager.mp4.esds import AacConfig
-from packager.mp4.grammar import Box, descend, only, optional, read_boxes
+from packager.mp4.grammar import Box, Bytes, descend, only, optional, read_boxes
 from packager.mp4.mdhd import MediaHeader
 from packager.mp4.mvhd import MovieHeader
 from packager.mp4.stbl import SampleTables
@@ -29,6 +29,12 @@ from packager.mp4.stsd import AudioEntry, CodecConfig
 OPUS_RATE = 48_000
 MAX_PACKET_SIZE = 1 << 24
 """Bytes; a FLAC block of 65,535 samples in eight channels of 24 bits has 1.6 MB."""
+_OPUS_FRAME_SAMPLES = (
+    *(480, 960, 1920, 2880) * 3,  # SILK
+    *(480, 960) * 2,  # hybrid
+    *(120, 240, 480, 960) * 4,  # CELT
+)
+"""Samples of a frame at 48 kHz, by configuration number (RFC 6716, 3.1)."""
 _WHOLE_LAST_FRAME = frozenset((Codec.AAC, Codec.OPUS))
 """Codecs that always decode to full frames; the lossless ones have a short last block."""
 
@@ -177,6 +183,10 @@ def encoded_track(
         channels = config.channels
     if not rate or not channels:
         raise InvalidInputError("the codec's configuration has no sample rate or no channels")
+    if codec is Codec.OPUS and len(sizes) == 1:  # its duration is cut; there is no other to ask
+        runs = ((1, opus_samples(payload)),)
+        samples = packets.samples or packets.runs[0][1] - packets.priming
+        packets = replace(packets, runs=runs, samples=samples)
     frame, timing = _timing(codec, packets)
     return EncodedTrack(
         config, codec, codecs, rate, channels, bit_depth, frame, sizes, payload, timing
@@ -195,6 +205,16 @@ def describe(config: CodecConfig) -> tuple[Codec, str, int, int | None]:
             return Codec.FLAC, "flac", config.sample_rate, config.bit_depth
         case AlacConfig():
             return Codec.ALAC, "alac", config.sample_rate, config.bit_depth
+
+
+def opus_samples(packet: Bytes) -> int:
+    """Samples at 48 kHz, from the first bytes of an Opus packet (RFC 6716, 3.1 and 3.2)."""
+    frames = (1, 2, 2, 0)[packet[0] & 3]
+    if not frames:
+        if len(packet) < 2:
+            raise InvalidInputError("an Opus packet ends before its frame count")
+        frames = packet[1] & 63
+    return _OPUS_FRAME_SAMPLES[packet[0] >> 3] * frames
 
 
 def _timing(codec: Codec, packets: PacketTiming) -> tuple[int, Timing]:

@@ -168,6 +168,16 @@ async def test_keys_outside_of_the_generation_are_refused(sealed, key):
     assert await keys_in(store) == []
 
 
+async def test_a_description_that_contradicts_itself_is_refused(sealed):
+    presentation, files = sealed
+    store = MemoryStore()
+
+    with pytest.raises(InvalidInputError, match="key is not described"):
+        await publish(dataclasses.replace(presentation, keys=()), files, store)
+
+    assert await keys_in(store) == []
+
+
 async def three_generations(sealed, store):
     presentation, files = sealed
     await publish(presentation, files, store)

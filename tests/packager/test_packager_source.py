@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidInputError, MalformedBoxError
 from core.model import Codec, Timing
-from packager.demux import opus_samples
-from packager.source import read_any, read_mp4
+from packager.source import opus_samples, read_any, read_mp4
 
 SAMPLES_48K = 485_904
 """What the encoders were given: 10.123 s."""
@@ -174,3 +173,16 @@ def test_opus_durations_come_from_the_first_bytes():
     assert opus_samples(bytes((0x1B, 3))) == 3 * 2880  # SILK, three frames of 60 ms
     with pytest.raises(InvalidInputError):
         opus_samples(bytes((3,)))
+
+
+@pytest.mark.parametrize("codec", ["aac", "libopus", "flac"])
+def test_a_blink_of_music_is_whole(transcode, tmp_path, codec):
+    path = tmp_path / "blink.mp4"
+    source = "aevalsrc=0.1*sin(2000*t):s=48000:d=0.005"
+    transcode("-f", "lavfi", "-i", source, "-c:a", codec, str(path))
+
+    track = read_mp4(path)
+
+    assert track.timing.samples == 240
+    assert 0 < track.last_frame_samples <= track.frame_samples
+    assert track.timing == read_any(path).timing
