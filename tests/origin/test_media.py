@@ -11,6 +11,7 @@ from core.grants import UrlGrant, UrlSigner
 from core.model import DrmProfile, Tier
 from origin import media
 from origin.manifests import accepts_gzip
+from packager.manifest import presentation as presentation_json
 from tests.origin.conftest import make_presentation, publish
 
 IMMUTABLE = "public, max-age=31536000, s-maxage=31536000, immutable"
@@ -324,6 +325,16 @@ async def test_a_stream_that_breaks_off_is_cut_and_not_ended(house):
     with pytest.raises(Exception, match="payload|closed|reset|not completed"):
         await answer.read()
     assert "stream broken off" in house.logged()
+
+
+async def test_a_description_of_another_track_is_not_served(house):
+    other, _ = make_presentation("other")
+    key = f"tracks/song/{'a' * 16}/presentation.json"
+    await house.store.put_if_absent(key, presentation_json.encode(other))
+
+    answer = await house.client.get(house.path("high.m3u8", generation="a" * 16))
+
+    assert answer.status == 500
 
 
 async def half_read(house, file):

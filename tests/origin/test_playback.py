@@ -9,8 +9,15 @@ import pytest
 from core.errors import RestoringError, UnavailableError
 from core.grants import PlaybackGrant, open_playback, sign_playback
 from core.model import DrmProfile, Tier
+from origin import idempotency, playback
 from origin.playback import GRACE_S
-from tests.origin.conftest import SECRET_PLAYBACK, make_origin, make_presentation, publish
+from tests.origin.conftest import (
+    SECRET_PLAYBACK,
+    TwoPathways,
+    make_origin,
+    make_presentation,
+    publish,
+)
 
 START = {"trackId": "song", "deviceId": "phone-1", "qualityHint": "auto"}
 
@@ -311,6 +318,26 @@ async def test_a_start_that_outlives_its_key_does_not_overwrite_the_next_one(hou
     first = await hanging
     assert sorted([first.status, second.status]) in ([200, 200], [200, 409])
     assert (await start(house)).status == 200
+
+
+async def test_a_start_that_takes_too_long_is_503_and_its_key_free_again(house, monkeypatch):
+    monkeypatch.setattr(idempotency, "ACTION_TIMEOUT_S", 0.05)
+    house.store.gate = asyncio.Event()
+    answer = await start(house)
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
+    house.store.gate.set()
+
+    assert (await start(house)).status == 200
+
+
+async def test_a_router_that_hangs_does_not_hang_the_listener(house, monkeypatch):
+    async def hang(*_):
+        await asyncio.sleep(10)
+
+    monkeypatch.setattr(playback, "CHOOSER_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(TwoPathways, "choose", hang)
+
+    assert (await start(house)).status == 503
 
 
 async def test_no_token_is_kept_in_the_state_or_the_log(house):
