@@ -103,9 +103,10 @@ def probe(path: Path) -> Master:
 
 
 def _describe(path: Path, container: Container, opened: "InputContainer") -> Master:
-    if not opened.streams.audio:
-        raise MasterRejectedError("there is no audio in it", hint=FORMATS_HINT)
-    stream = opened.streams.audio[0]
+    stream = opened.streams.audio[0] if opened.streams.audio else None
+    # PyAV gives no context for a codec that FFmpeg does not know, whatever its types say.
+    if stream is None or stream.codec_context is None:
+        raise MasterRejectedError("there is no audio in it that we know", hint=FORMATS_HINT)
     context = stream.codec_context
     codec = context.name
     if codec not in _LOSSY_FRAME_SIZES and not codec.startswith(_LOSSLESS):
