@@ -17,14 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from origin.demo.pathway_shaper import PathwayShaper, Shape
 
 from core.grants import User, sign_user
 from core.home import Home
 from core.model import Presentation, Tier
+from origin.demo.pathway_shaper import PathwayShaper, Shape
 from packager.manifest import presentation
 
-MASTER_SECONDS = 12
+MASTER_SECONDS = 24
 COMMAND_TIMEOUT_S = 300
 READY_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 15
@@ -184,7 +184,7 @@ def service(tmp_path_factory):
         shapers = Shapers(port, server_port)
         service = Service(home, port, url, masters, shapers, log)
         for line in ingested:
-            track_id, generation = line["trackId"], line["generation"]
+            track_id, generation = line["track_id"], line["generation"]
             path = home.path / "hot/tracks" / track_id / generation / "presentation.json"
             service.tracks[track_id] = presentation.decode(path.read_bytes())
         yield service
