@@ -20,6 +20,7 @@ from core.home import Home
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from core.catalogue import Catalogue
     from core.storage import ObjectStore
+    from origin.demo.page_server import DemoPage
 
 STOP_TIMEOUT_S = 15.0
 """How long the server may take to end before it is killed."""
@@ -115,7 +116,7 @@ def _tonearm(home: Home, arguments: list[str]) -> subprocess.Popen[bytes]:
 
 
 @contextmanager
-def _server(home: Home, page: "DemoPage") -> Iterator[None]:  # type: ignore[name-defined]  # noqa: F821
+def _server(home: Home, page: "DemoPage") -> Iterator[None]:
     pathways = [f"--pathway={p.id}={p.base_url}" for p in page.pathways]
     server = _tonearm(
         home, ["serve", "--port", str(page.server_port), "--steering-ttl", "5", *pathways]
