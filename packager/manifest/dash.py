@@ -20,7 +20,7 @@ from core.model import (
 )
 from packager.manifest.hls import loudness_value
 from packager.manifest.options import ManifestOptions, key_of, listed
-from packager.manifest.timeline import MICROSECONDS, durations, durations_us, length_us
+from packager.manifest.timeline import MICROSECONDS, durations, length_us, microseconds
 
 Profile = Literal["live", "on-demand"]
 
@@ -48,7 +48,9 @@ def mpd(
     """
     sets = _sets(listed(p, drm, tier))
     duration = _duration(length_us(p.timing))
-    longest = max(max(durations_us(r)) for pairs in sets for r, _ in pairs)
+    longest = max(
+        microseconds(max(durations(r)), r.timing.timescale) for pairs in sets for r, _ in pairs
+    )
     root = ET.Element(
         "MPD",
         {

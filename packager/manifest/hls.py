@@ -20,7 +20,7 @@ from core.model import (
     Tier,
 )
 from packager.manifest.options import ManifestOptions, key_of, listed
-from packager.manifest.timeline import MICROSECONDS, durations_us
+from packager.manifest.timeline import MICROSECONDS, hls_durations_us
 
 Layout = Literal["segments", "byterange"]
 
@@ -73,7 +73,7 @@ def media(
     file = found.file(drm) if found else None
     if found is None or file is None:
         raise NotFoundError(f"no {drm} rendition {rendition}")
-    seconds = durations_us(found)
+    seconds = hls_durations_us(found)
     lines = [
         "#EXTM3U",
         f"#EXT-X-VERSION:{VERSION}",

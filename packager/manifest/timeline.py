@@ -2,7 +2,7 @@
 
 A player's time is `tfdt` minus the edit list's `media_time`, that is minus the priming. So the
 first segment is shorter by the priming and the last one by the padding, and all together are
-exactly the music.
+exactly the music. DASH says so; HLS players need other numbers, with the same sum.
 """
 
 from itertools import accumulate, pairwise
@@ -24,22 +24,26 @@ def durations(rendition: Rendition) -> list[int]:
     return [end - start for start, end in pairwise(boundaries(rendition))]
 
 
-def durations_us(rendition: Rendition) -> list[int]:
-    """Edited duration of each segment in whole microseconds.
+def hls_durations_us(rendition: Rendition) -> list[int]:
+    """EXTINF of each segment in whole microseconds; the sum is `length_us`.
 
-    Boundaries are rounded, not durations: so the sum is the track's length to the microsecond,
-    however many segments there are.
+    Inner boundaries stand where `tfdt` puts them, later than on the edited timeline by the
+    priming; the last segment makes up for it. hls.js and shaka-player compare playlist time with
+    `tfdt` and know no edit list there: told of the edited boundaries, they move all segments but
+    the first, or all after a start in the middle, by the priming, and music is lost at the seam.
+    Boundaries are rounded, not durations: so the sum is right however many segments there are.
     """
-    timescale = rendition.timing.timescale
-    points = [_round_div(tick * MICROSECONDS, timescale) for tick in boundaries(rendition)]
+    timing = rendition.timing
+    inner = [min(end, timing.samples) for end in accumulate(rendition.segment_ticks[:-1])]
+    points = [microseconds(tick, timing.timescale) for tick in (0, *inner, timing.samples)]
     return [end - start for start, end in pairwise(points)]
 
 
 def length_us(timing: Timing) -> int:
     """The music's length, rounded to the microsecond."""
-    return _round_div(timing.samples * MICROSECONDS, timing.timescale)
+    return microseconds(timing.samples, timing.timescale)
 
 
-def _round_div(numerator: int, denominator: int) -> int:
-    """Half up, in integers: a float would lose the last digits of long tracks."""
-    return (2 * numerator + denominator) // (2 * denominator)
+def microseconds(ticks: int, timescale: int) -> int:
+    """*ticks* in microseconds, rounded half up; in integers, because a float would lose digits."""
+    return (2 * ticks * MICROSECONDS + timescale) // (2 * timescale)

@@ -124,12 +124,12 @@ class Player:
                 f"{player} cannot load {manifest}: {error}\n{self._tail()}"
             ) from error
 
-    async def play(self, *, rate: float = 1.0) -> State:
+    async def play(self, *, rate: float = 1.0, timeout_s: float = START_S) -> State:
         """Start, and wait until the clock runs."""
         await self.call("rate", rate)
         await self.page.evaluate("() => { harness.play().catch(() => {}); }")
         before = (await self.state()).time
-        return await self.until(lambda s: s.time > before + 0.3, "plays")
+        return await self.until(lambda s: s.time > before + 0.3, "plays", timeout_s)
 
     async def seek(self, seconds: float) -> State:
         """Jump, and wait until the clock runs on from there."""

@@ -1,4 +1,5 @@
 // One door to three players: `harness.load(spec)`, then everything else through the media element.
+import { trimDash, trimHls, trimShaka } from "./gapless.js";
 import { teachDash, teachShaka } from "./steering.js";
 
 const audio = document.querySelector("audio");
@@ -43,6 +44,7 @@ const players = {
         Object.assign(request.headers, bearer(token));
       }
     });
+    trimShaka(player);
     if (pathways) teachShaka(player, shaka, pathways);
     player.configure({ streaming: { bufferingGoal: pathways ? SHORT_S : 30 } });
     await player.load(url);
@@ -76,6 +78,7 @@ const players = {
     hls.on(Hls.Events.ERROR, (_, data) => {
       if (data.fatal) errors.push(`hls.js ${data.details}: ${data.error?.message}`);
     });
+    trimHls(hls, Hls);
     hls.loadSource(url);
     hls.attachMedia(audio);
     const name = (level) => level?.attrs["STABLE-VARIANT-ID"];
@@ -90,6 +93,7 @@ const players = {
   async dash({ url, token, pathways }) {
     await script("dashjs/dist/modern/umd/dash.all.debug.js");
     const player = dashjs.MediaPlayer().create();
+    trimDash(player);
     player.initialize();
     player.updateSettings({
       debug: { logLevel: dashjs.Debug.LOG_LEVEL_NONE },

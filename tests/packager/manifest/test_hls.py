@@ -119,11 +119,17 @@ def test_durations_add_up_to_the_track_to_the_microsecond(samples, rung):
     assert target == max(int(value + Decimal("0.5")) for value in values)
 
 
-def test_the_first_segment_is_shorter_by_the_priming_and_the_others_are_on_the_grid():
-    values = extinfs(hls.media(track(), DrmProfile.CLEAR, "aac-96k", PLAIN))
+def test_inner_boundaries_stand_where_the_decode_times_are():
+    p = track()
+    for r in p.renditions:
+        values = extinfs(hls.media(p, DrmProfile.CLEAR, r.name, PLAIN))
 
-    assert values[0] == Decimal("3.818667")  # (184320 - 1024) / 48000
-    assert values[1] == Decimal("3.840000")
+        decode_time = 0
+        for ticks, value in zip(r.segment_ticks[:-1], values, strict=False):
+            assert value == Decimal(ticks) / 48_000
+            decode_time += ticks
+        exact = Decimal(r.timing.samples - decode_time) / 48_000
+        assert abs(values[-1] - exact) <= Decimal("0.000001")
 
 
 def test_codecs_are_spelt_as_safari_wants_them():
