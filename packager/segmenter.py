@@ -31,7 +31,7 @@ from packager.mp4.ludt import LoudnessBox
 from packager.mp4.moof import MovieFragment, moof_size
 from packager.mp4.senc import SampleEncryption
 from packager.mp4.sidx import MAX_REFERENCE_SIZE, Reference, SegmentIndex
-from packager.source import EncodedTrack
+from packager.source import EncodedTrack, release
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +130,12 @@ def _write(track: EncodedTrack, grid: Grid, files: list["_File"]) -> str:
     ends = np.cumsum(track.sizes, dtype=np.int64)
     for batch in _batches(grid, ends):
         first, last = batch[0][0], batch[-1][1]
-        start = int(ends[first - 1]) if first else 0
-        data = track.payload[start : int(ends[last - 1])]
+        start, end = int(ends[first - 1]) if first else 0, int(ends[last - 1])
+        data = track.payload[start:end]
         packets.update(data)
         for file in files:
             file.write_fragments(batch, data, track.sizes[first:last])
-        track.forget(start)
+        release(track.payload, start, end)
     return packets.hexdigest()
 
 

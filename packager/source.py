@@ -68,14 +68,6 @@ class EncodedTrack:
         """Ticks of the last packet: a full frame except in lossless codecs."""
         return self.timing.media_ticks - (len(self.sizes) - 1) * self.frame_samples
 
-    def forget(self, size: int) -> None:
-        """Give back the memory of the first *size* bytes of the payload; they stay readable."""
-        mapped = self.payload.obj
-        if isinstance(mapped, mmap.mmap):
-            whole_pages = size // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
-            if whole_pages:
-                mapped.madvise(mmap.MADV_DONTNEED, 0, whole_pages)
-
 
 def read_any(path: Path, *, samples: int | None = None, priming: int | None = None) -> EncodedTrack:
     """Read the first audio stream of any container with AAC, Opus, FLAC or ALAC.
@@ -112,12 +104,7 @@ def read_mp4(path: Path, *, samples: int | None = None, priming: int | None = No
         MalformedBoxError: It is not such a file.
         InvalidInputError: Packets differ in duration, or *samples* do not fit.
     """
-    with path.open("rb") as file:
-        try:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError as error:
-            raise MalformedBoxError(f"{path.name} is empty") from error
-    data = memoryview(mapped)
+    data = map_file(path)
     moov = read_boxes(only(read_boxes(data), b"moov"))
     trak = _audio_track(moov)
     mdia = read_boxes(only(trak, b"mdia"))
@@ -145,6 +132,30 @@ def read_mp4(path: Path, *, samples: int | None = None, priming: int | None = No
             samples or edited,
         ),
     )
+
+
+def map_file(path: Path) -> memoryview:
+    """The bytes of a file, read when they are looked at; the last view of them closes it.
+
+    Raises:
+        MalformedBoxError: The file is empty.
+    """
+    with path.open("rb") as file:
+        try:
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except ValueError as error:
+            raise MalformedBoxError(f"{path.name} is empty") from error
+
+
+def release(view: memoryview, start: int, end: int) -> None:
+    """Give back the memory of a part of a mapped file; it stays readable.
+
+    *view* may start anywhere in the file: what is given back are the pages at these offsets of the
+    file, which lie before those of the view. Callers go forward and do not look back.
+    """
+    first, last = (at // mmap.PAGESIZE * mmap.PAGESIZE for at in (start, end))
+    if isinstance(view.obj, mmap.mmap) and last > first:
+        view.obj.madvise(mmap.MADV_DONTNEED, first, last - first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ Reads one fragment at a time.
 """
 
 import hashlib
-import mmap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from packager.mp4.moof import IV_SIZE, MovieFragment
 from packager.mp4.moov import Movie
 from packager.mp4.sidx import Reference, SegmentIndex
 from packager.mp4.stsd import AudioEntry
-from packager.source import describe
+from packager.source import describe, map_file, release
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,60 +57,49 @@ def verify_file(
     Raises:
         IntegrityError: Something is wrong; the message says what and where.
     """
-    if isinstance(source, Path):
-        with _mapped(source, media_file) as data:
-            return _Check(data, rendition, media_file, key).run()
-    return _Check(memoryview(source), rendition, media_file, key).run()
+    check = _Check(rendition, media_file, key)
+    with check.located("file", 0):
+        data = map_file(source) if isinstance(source, Path) else memoryview(source)
+    return check.run(data)
 
 
 def overlapping_ivs(ranges: list[Verified]) -> bool:
     """Whether any IV serves two packets of the files that share one `cenc` key."""
     spans = sorted((v.first_iv, v.packets) for v in ranges if v.first_iv is not None)
+    if spans:  # IVs count modulo 2^64: the last range may run into the first
+        spans.append((spans[0][0] + (1 << 64), 0))
     return any(a + count > b for (a, count), (b, _) in pairwise(spans))
-
-
-@contextmanager
-def _mapped(path: Path, promised: MediaFile) -> Iterator[memoryview]:
-    with path.open("rb") as file:
-        try:
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError as error:
-            raise IntegrityError(f"{promised.key}: the file is empty") from error
-    # not closed here: a traceback may still hold views of it, and closing would then fail
-    yield memoryview(mapped)
 
 
 class _Check:
     """One run over one file; `_where` is what an error message starts with."""
 
-    def __init__(
-        self, data: memoryview, rendition: Rendition, file: MediaFile, key: ContentKey | None
-    ) -> None:
-        self._data, self._rendition, self._file, self._key = data, rendition, file, key
+    def __init__(self, rendition: Rendition, file: MediaFile, key: ContentKey | None) -> None:
+        self._rendition, self._file, self._key = rendition, file, key
         self._where = f"{rendition.name}/{file.drm}"
         self._packets = hashlib.sha256()
         self._count = 0
         self._first_iv: int | None = None
 
-    def run(self) -> Verified:
+    def run(self, data: memoryview) -> Verified:
         """All checks, the cheap ones first."""
         file, rendition = self._file, self._rendition
-        self._equal("the file's size", len(self._data), file.size)
+        self._equal("the file's size", len(data), file.size)
         self._equal("key", self._key and self._key.description.kid, file.kid)
         self._promises()
-        with self._located("init", 0):
-            movie = self._init(self._data[: file.init_size])
-        with self._located("sidx", file.init_size):
-            self._index(self._data[file.init_size : file.init_size + file.index_size])
-        whole = hashlib.sha256(self._data[: file.init_size + file.index_size])
+        with self.located("init", 0):
+            movie = self._init(data[: file.init_size])
+        with self.located("sidx", file.init_size):
+            self._index(data[file.init_size : file.init_size + file.index_size])
+        whole = hashlib.sha256(data[: file.init_size + file.index_size])
         at, ticks = file.init_size + file.index_size, 0
         for number, size in enumerate(file.segment_sizes, 1):
-            with self._located(f"segment {number}", at):
-                segment = self._data[at : at + size]
+            with self.located(f"segment {number}", at):
+                segment = data[at : at + size]
                 ticks = self._segment(number, segment, movie, ticks)
             whole.update(segment)
+            release(data, at, at + size)
             at += size
-            self._release(at)
         self._equal("the packets' SHA-256", self._packets.hexdigest(), rendition.packets_sha256)
         self._equal("the file's SHA-256", whole.hexdigest(), file.sha256)
         return Verified(self._count, self._first_iv)
@@ -216,7 +204,7 @@ class _Check:
             raise IntegrityError(f"{self._where}: {what}: {_show(found)}, not {_show(promised)}")
 
     @contextmanager
-    def _located(self, part: str, offset: int) -> Iterator[None]:
+    def located(self, part: str, offset: int) -> Iterator[None]:
         """Errors inside say in which part of the file, and at which byte, they were found."""
         before, self._where = self._where, f"{self._where}: {part} at byte {offset}"
         try:
@@ -224,11 +212,6 @@ class _Check:
         except MalformedBoxError as error:
             raise IntegrityError(f"{self._where}: {error.message}") from error
         self._where = before
-
-    def _release(self, size: int) -> None:
-        """Give back the memory of what has been checked."""
-        if isinstance(self._data.obj, mmap.mmap):
-            self._data.obj.madvise(mmap.MADV_DONTNEED, 0, size // mmap.PAGESIZE * mmap.PAGESIZE)
 
 
 def _boxes(data: memoryview, *fourccs: bytes) -> list[memoryview]:

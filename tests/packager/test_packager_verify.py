@@ -156,3 +156,10 @@ def test_overlapping_ivs_of_renditions_under_one_key_are_found(synthetic, packag
     assert not overlapping_ivs(found[:2])
     assert overlapping_ivs(found)
     assert not overlapping_ivs([Verified(5, None), Verified(5, None)])
+
+
+def test_overlap_is_found_where_ivs_wrap_around():
+    last = Verified(3, (1 << 64) - 2)
+
+    assert overlapping_ivs([last, Verified(1, 0)])
+    assert not overlapping_ivs([last, Verified(1, 1)])
