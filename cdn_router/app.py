@@ -98,8 +98,8 @@ async def _probe(app: web.Application) -> None:
             for seen in await probe_all(router.pathways, router.region, now_s=now_s):
                 probes.labels(seen.pathway, "failed" if seen.failed else "ok").inc()
                 router.knowledge.note(seen)
-            if not router.knowledge.table.leads:  # the first starts should not wait for an epoch
-                await router.knowledge.sync(now_s=router.clock())
+            # not left to `_decide`: other processes may wait for these
+            await router.knowledge.sync(now_s=router.clock())
         await asyncio.sleep(max(0.0, interval_s - (router.clock() - now_s)))
 
 

@@ -45,7 +45,7 @@ RAMP_S = 240.0
 OFFSET_HALF_LIFE_S = 1800.0
 """The last mile changes slowly; what changes faster is the pathway's doing."""
 LAST_RESORT = "every pathway fails: kept as the last resort"
-EPOCH_S = 5.0
+EPOCH_S = 2.5
 """Orders change at most this often, unless a table is told otherwise."""
 MAX_EPOCHS_AHEAD = 12
 MAX_REGIONS = 24

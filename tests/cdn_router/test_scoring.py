@@ -19,9 +19,11 @@ from cdn_router.belief import (
     Observation,
     merge,
 )
-from cdn_router.scoring import EPOCH_S, MAX_REGIONS, Table, rank
+from cdn_router.scoring import MAX_REGIONS, Table, rank
 
 CDNS = ("cdn-a", "cdn-b", "cdn-c")
+STEP_S = 5.0
+"""Between two probes of a pathway; there is a new epoch each time."""
 SESSIONS = [f"session-{n}" for n in range(400)]
 
 
@@ -36,8 +38,8 @@ class World:
 
     def run(self, seconds, rtts, *, sigma=0.1, listeners=()):
         """*rtts*: by pathway, a number of ms or None for an outage."""
-        for _ in range(int(seconds / EPOCH_S)):
-            self.now_s += EPOCH_S
+        for _ in range(int(seconds / STEP_S)):
+            self.now_s += STEP_S
             for pathway, rtt in rtts.items():
                 noisy = sigma[pathway] if isinstance(sigma, dict) else sigma
                 self.probe(pathway, rtt and rtt * self.noise.lognormvariate(0, noisy))
@@ -108,7 +110,7 @@ def test_one_lost_probe_does_not_move_a_region():
     world = World(("cdn-a", "cdn-b"))
     rtts = {"cdn-a": 30, "cdn-b": 45}
     world.run(300, rtts)
-    world.run(EPOCH_S, {**rtts, "cdn-a": None})
+    world.run(STEP_S, {**rtts, "cdn-a": None})
     world.run(300, rtts)
 
     assert set(world.leaders) == {"cdn-a"}
@@ -119,7 +121,7 @@ def test_an_outage_is_left_within_three_failed_probes(seconds):
     world = World()
     world.run(seconds, {"cdn-a": 30, "cdn-b": 60, "cdn-c": 90})
     assert world.leader == "cdn-a"
-    world.run(3 * EPOCH_S, {"cdn-a": None, "cdn-b": 60, "cdn-c": 90})
+    world.run(3 * STEP_S, {"cdn-a": None, "cdn-b": 60, "cdn-c": 90})
 
     assert world.leader == "cdn-b"
     assert world.table.leads["ww"].order[-1] == "cdn-a"
@@ -134,13 +136,13 @@ def test_a_pathway_recovers_through_half_open_and_not_before():
     world.run(60, {**rtts, "cdn-a": None})
     assert world.score("cdn-a").breaker is BreakerState.OPEN
 
-    world.run(EPOCH_S * 2, rtts)
+    world.run(STEP_S * 2, rtts)
     assert world.leader == "cdn-b"
     world.run(OPEN_S, rtts)
     assert world.score("cdn-a").breaker is BreakerState.HALF_OPEN
     assert world.leader == "cdn-b"
 
-    world.run(GOOD_TO_CLOSE * EPOCH_S + OPEN_S, rtts)
+    world.run(GOOD_TO_CLOSE * STEP_S + OPEN_S, rtts)
     assert world.score("cdn-a").breaker is BreakerState.CLOSED
     assert world.leader == "cdn-a"
 
@@ -152,7 +154,7 @@ def test_a_failure_while_half_open_opens_again_and_for_longer():
     world.run(30, {**rtts, "cdn-a": None})
     world.run(OPEN_S + 10, rtts)
     assert world.score("cdn-a").breaker is BreakerState.HALF_OPEN
-    world.run(EPOCH_S, {**rtts, "cdn-a": None})
+    world.run(STEP_S, {**rtts, "cdn-a": None})
     world.run(OPEN_S + 10, rtts)
 
     assert world.score("cdn-a").breaker is BreakerState.OPEN  # the second time counts double
@@ -165,7 +167,7 @@ def test_recovered_listeners_come_back_gradually_and_each_moves_once():
     world.run(30, {**rtts, "cdn-a": None})
     shares, moved = [], set()
     for _ in range(120):
-        world.run(EPOCH_S, rtts)
+        world.run(STEP_S, rtts)
         now = {s for s in SESSIONS if world.table.order_for(s, "ww")[0] == "cdn-a"}
         assert moved <= now
         moved = now
@@ -258,14 +260,14 @@ def test_a_region_without_probes_leans_on_the_pathways_effect_elsewhere():
 
     assert world.table.order_for("s", "eu")[0] == "cdn-b"
     world.report("s", "cdn-a", 200, region="eu")
-    world.table.decide(world.now_s + EPOCH_S)
+    world.table.decide(world.now_s + STEP_S)
     assert world.table.leads["eu"].order[0] == "cdn-b"
 
 
 def test_regions_are_judged_apart():
     world = World(("cdn-a", "cdn-b"))
     for _ in range(30):
-        world.now_s += EPOCH_S
+        world.now_s += STEP_S
         for region, a, b in (("ww", 20, 90), ("us", 90, 20)):
             world.probe("cdn-a", a, region)
             world.probe("cdn-b", b, region)
@@ -323,7 +325,7 @@ def test_a_saved_table_survives_a_change_of_pathways():
     loaded = snapshot.load(snapshot.dump(world.table), Table(("new", "cdn-a", "cdn-c"), "ww"))
 
     assert loaded.order_for("s", "ww") == ("cdn-c", "cdn-a", "new")
-    loaded.decide(world.now_s + EPOCH_S)
+    loaded.decide(world.now_s + STEP_S)
     assert sorted(loaded.order_for("s", "ww")) == ["cdn-a", "cdn-c", "new"]
 
 
