@@ -92,7 +92,7 @@ def _track(
         timescale,
         tuple(spool.runs),
         skipped,
-        samples or media - skipped - spool.discarded,
+        media - skipped - spool.discarded if samples is None else samples,
     )
     sizes = np.frombuffer(spool.sizes, np.uint32)
     return encoded_track(config, stream.codec_context.channels, sizes, spool.mapped(), timing)

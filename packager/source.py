@@ -129,7 +129,7 @@ def read_mp4(path: Path, *, samples: int | None = None, priming: int | None = No
             timescale,
             tables.durations,
             skipped if priming is None else priming,
-            samples or edited,
+            edited if samples is None else samples,
         ),
     )
 
@@ -190,13 +190,14 @@ def encoded_track(
     codec, codecs, rate, bit_depth = describe(config)
     if isinstance(config, AacConfig):
         channels = aac_kind(config.specific).channels or channels
-    elif isinstance(config, FlacConfig | AlacConfig | OpusConfig):
+    else:
         channels = config.channels
     if not rate or not channels:
         raise InvalidInputError("the codec's configuration has no sample rate or no channels")
     if codec is Codec.OPUS and len(sizes) == 1:  # its duration is cut; there is no other to ask
         runs = ((1, opus_samples(payload)),)
-        samples = packets.samples or packets.runs[0][1] - packets.priming
+        heard = packets.runs[0][1] - packets.priming
+        samples = heard if packets.samples is None else packets.samples
         packets = replace(packets, runs=runs, samples=samples)
     frame, timing = _timing(codec, packets)
     return EncodedTrack(
@@ -240,11 +241,11 @@ def _timing(codec: Codec, packets: PacketTiming) -> tuple[int, Timing]:
             hint="encode with a constant frame size",
         )
     media = sum(count * ticks for count, ticks in runs)
-    known = packets.samples or media - packets.priming
+    known = media - packets.priming if packets.samples is None else packets.samples
     if codec in _WHOLE_LAST_FRAME:
         media += frame - last
     padding = media - packets.priming - known
-    if known <= 0 or padding < 0:
+    if known <= 0 or padding < 0 or packets.priming < 0:
         raise InvalidInputError(
             f"{known} samples of music after {packets.priming} of priming do not fit"
             f" into {media} that are encoded"

@@ -129,9 +129,10 @@ def test_the_callers_sample_count_wins(encoded):
     assert timing == Timing(48_000, 1024, SAMPLES_48K - 3, 499)
 
 
-def test_a_sample_count_that_does_not_fit_is_refused(encoded):
+@pytest.mark.parametrize("samples", [SAMPLES_48K + 497, 0, -1])
+def test_a_sample_count_that_does_not_fit_is_refused(encoded, samples):
     with pytest.raises(InvalidInputError, match="do not fit"):
-        read_mp4(encoded["aac-96k"], samples=SAMPLES_48K + 497)
+        read_mp4(encoded["aac-96k"], samples=samples)
 
 
 @pytest.mark.parametrize("content", [b"", b"not a media file at all", bytes(100)])
