@@ -31,10 +31,10 @@ from ingest.encode import encode
 from ingest.meters import Findings
 from ingest.plan import Options, Plan, plan, refuse_doubles
 from ingest.probe import probe
-from ingest.release import Release, extra_objects, release
+from ingest.release import Release, extra_objects, release, settle
 from ingest.report import Outcome
 from ingest.toolchain import Toolchain
-from ingest.workspace import Workspace, opened, workspace_key
+from ingest.workspace import Workspace, discard, opened, workspace_key
 from packager.keysource import KeyRequest, KeySource
 from packager.manifest import presentation as presentations
 from packager.publish import generation_prefix, presentation_key
@@ -160,13 +160,15 @@ class Ingest:
         request = KeyRequest(each.track_id, each.tiers, self._options.schemes)
         keys = await asyncio.to_thread(self._with.key_source.keys, request)
         known = await self._known(each, master_sha256, keys)
-        if known is not None and not each.album_id:
-            return _unchanged(each, known)
         key = workspace_key(each.track_id, master_sha256, each.settings)
+        if known is not None and not each.album_id:
+            discard(self._with.work_dir, key)
+            return await self._unchanged(each, known)
         with opened(self._with.work_dir, key) as workspace:
             made, album = await self._hear(each, workspace, known)
             if known is not None and known.presentation.album_loudness == album:
-                return _unchanged(each, known)
+                workspace.remove()
+                return await self._unchanged(each, known)
             findings, encoded = made or await self._encode(each, workspace)
             presentation = await self._package(
                 _Work(each, workspace, findings, master_sha256, keys, album)
@@ -182,6 +184,14 @@ class Ingest:
             workspace.remove()
         warnings = (*each.fit.notes, *report.warnings_of(each, findings))
         return report.published(each.master.path, presentation, previous, encoded, warnings)
+
+    async def _unchanged(self, each: Plan, known: "_Known") -> Outcome:
+        """Nothing to do but to tidy up after a run that died just after the catalogue's flip."""
+        where = self._with
+        await settle(
+            each.track_id, store=where.store, catalogue=where.catalogue, work_dir=where.work_dir
+        )
+        return report.unchanged(each.master.path, known.presentation)
 
     async def _hear(
         self, each: Plan, workspace: Workspace, known: "_Known | None"
@@ -329,10 +339,6 @@ def _identity(presentation: Presentation) -> tuple[object, ...]:
         presentation.recipe_sha256,
         presentation.keys,
     )
-
-
-def _unchanged(each: Plan, known: _Known) -> Outcome:
-    return report.unchanged(each.master.path, known.presentation)
 
 
 def _sha256(path: Path) -> str:

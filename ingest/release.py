@@ -53,7 +53,7 @@ async def release(
         ConflictError: Another run releases this track, or it is withdrawn.
     """
     track_id = what.entry.track_id
-    journal = work_dir / f"{track_id}.releasing"
+    journal = _journal(work_dir, track_id)
     with locked(work_dir / f"{track_id}.release.lock"):
         if journal.exists():
             kept = await asyncio.to_thread(catalogue.generations_kept, track_id)
@@ -63,3 +63,20 @@ async def release(
         previous = await asyncio.to_thread(catalogue.publish, what.entry, published_at_s=clock())
         journal.unlink()
     return previous
+
+
+async def settle(
+    track_id: str, *, store: ObjectStore, catalogue: Catalogue, work_dir: Path
+) -> None:
+    """Tidy up after a run that died when its track was published already."""
+    journal = _journal(work_dir, track_id)
+    lock = work_dir / f"{track_id}.release.lock"
+    if journal.exists() or lock.exists():
+        with locked(lock):
+            kept = await asyncio.to_thread(catalogue.generations_kept, track_id)
+            await prune(store, track_id, kept)
+            journal.unlink(missing_ok=True)
+
+
+def _journal(work_dir: Path, track_id: str) -> Path:
+    return work_dir / f"{track_id}.releasing"

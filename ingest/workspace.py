@@ -104,6 +104,13 @@ def opened(work_dir: Path, key: str) -> Iterator[Workspace]:
             workspace.clear_attempts()
 
 
+def discard(work_dir: Path, key: str) -> None:
+    """Remove a workspace that a dead run left behind, if there is one."""
+    if (work_dir / key).exists() or (work_dir / f"{key}.lock").exists():
+        with opened(work_dir, key) as workspace:
+            workspace.remove()
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file *path*, which is removed afterwards.

@@ -1,0 +1,182 @@
+"""SIGKILL at random moments of an ingest: nothing half-published, nothing done twice.
+
+Every other kill hits a run that would replace a generation, the rest runs of a new track. After
+each one we look at what a listener would see, then let the next run finish. Processes are forked
+from a server that has imported everything: moments are spent on the work, not on imports.
+"""
+
+import contextlib
+import io
+import json
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from core.catalogue import Catalogue
+from core.home import Home
+from core.model import Scheme, Tier
+from core.storage.local import LocalStore
+from keyserver.vault import Vault
+from packager.keysource import KeyRequest
+from packager.manifest.presentation import decode
+from packager.verify import verify_file
+from tests.ingest.conftest import music, write_wav
+
+KILLS = 50
+MAX_ATTEMPTS = 90
+"""Runs; one that ends before its kill does not count."""
+SEED = 20
+SECONDS = 4
+WAIT_LIMIT_S = 60
+PRELOAD = ["cli", "ingest.pipeline", "ingest.display", "keyserver.vault", "av", "ffmpeg", __name__]
+
+
+def run_cli(arguments, results):
+    """Run the command line in this forked process; its output goes to *results*."""
+    import cli  # noqa: PLC0415 - loaded by the fork server
+
+    os.setsid()
+    sys.argv = ["tonearm", *arguments]
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(output):
+            cli.main()
+    finally:
+        Path(results).write_text(output.getvalue())
+
+
+@pytest.fixture(scope="module")
+def processes():
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    return context
+
+
+class Site:
+    """A home, the runs in it, and what can be seen of it from outside."""
+
+    def __init__(self, processes, folder):
+        self.processes = processes
+        self.master = write_wav(folder / "master.wav", music(SECONDS))
+        self.home = Home(folder / "home")
+        self.results = folder / "results.jsonl"
+
+    def start(self, track, title):
+        arguments = ["--home", str(self.home.path), "ingest", str(self.master), "--json"]
+        arguments += ["--track-id", track, "--title", title, "--scheme", "both"]
+        process = self.processes.Process(target=run_cli, args=(arguments, str(self.results)))
+        process.start()
+        return process
+
+    def finish(self, track, title):
+        """Run to the end; the outcome."""
+        process = self.start(track, title)
+        process.join(WAIT_LIMIT_S)
+        assert process.exitcode == 0
+        return json.loads(self.results.read_text())
+
+    def finished_rungs(self):
+        """Rungs with a mark: encoded and checked by a run that is dead now."""
+        return {path.stem for path in self.home.work_dir.glob("*/*.done")}
+
+    async def look(self, track):
+        """The generation a listener gets, after checking all that is visible of the track."""
+        catalogue = Catalogue.open(self.home.catalogue_url)
+        try:
+            entry = catalogue.get(track)
+            kept = set(catalogue.generations_kept(track))
+        finally:
+            catalogue.close()
+        store = LocalStore(self.home.path / "hot")
+        keys = [info.key async for info in store.list(f"tracks/{track}/")]
+        for key in (key for key in keys if key.endswith("/presentation.json")):
+            await self._plays(track, decode(await store.get(key)), store)
+        if entry is not None:
+            prefix = f"tracks/{track}/{entry.entry.generation}/"
+            assert f"{prefix}presentation.json" in keys
+        hidden = {key.split("/")[2] for key in keys} - kept
+        return entry and entry.entry.generation, hidden
+
+    async def _plays(self, track, presentation, store):
+        """Every file is there and decrypts to what the encoder made."""
+        vault = self._vault()
+        try:
+            request = KeyRequest(track, tuple(Tier), tuple(Scheme))
+            keys = {key.description.kid: key for key in vault.keys(request)}
+        finally:
+            vault.close()
+        for rendition in presentation.renditions:
+            for file in rendition.files:
+                verify_file(await store.get(file.key), rendition, file, keys[file.kid])
+
+    def _vault(self):
+        ring = self.home.keyring
+        return Vault.open(self.home.keys_path, ring.secret("root"), ring.secret("kid"))
+
+
+async def test_a_kill_at_any_moment_leaves_the_old_generation_and_the_next_run_completes(
+    processes, tmp_path
+):
+    site, rng = Site(processes, tmp_path), random.Random(SEED)
+    site.finish("warm", "up")
+    began = time.monotonic()
+    current = site.finish("song", "0")["generation"]
+    usual_s = time.monotonic() - began
+    kills = resumed = 0
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        replaces = attempt % 2 == 0
+        track = "song" if replaces else f"song-{attempt}"
+        before = current if replaces else None
+        # The end of a run is short and delicate: half of the kills go there.
+        share = rng.uniform(0, 1) if attempt % 4 < 2 else rng.uniform(0.6, 1)
+        if not kill_after(site.start(track, str(attempt)), share * usual_s):
+            usual_s *= 0.95
+        else:
+            kills += 1
+        found, _ = await site.look(track)
+        done = site.finished_rungs()
+
+        outcome = site.finish(track, str(attempt))
+
+        assert found in (before, outcome["generation"])
+        assert done.isdisjoint(outcome.get("encoded", []))
+        resumed += bool(done)
+        after, orphans = await site.look(track)
+        assert after == outcome["generation"]
+        assert orphans == set()
+        assert list(site.home.work_dir.iterdir()) == []
+        current = outcome["generation"] if replaces else current
+        if kills == KILLS:
+            break
+    assert kills == KILLS
+    assert resumed, "no kill came between the encoders and the catalogue: SEED proves too little"
+    assert ours_that_run(site.home.path) == []
+
+
+def kill_after(process, seconds):
+    """SIGKILL *process* then; False if it had ended."""
+    process.join(seconds)
+    process.kill()
+    process.join(WAIT_LIMIT_S)
+    return process.exitcode == -signal.SIGKILL
+
+
+def ours_that_run(home):
+    """Command lines of processes that still work below *home*; dying ones get a moment."""
+    for _ in range(100):
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if f"{home}/work" in line:
+                    found.append(line)
+        if not found:
+            return []
+        time.sleep(0.1)
+    return found
