@@ -15,30 +15,37 @@ export function trimHls(hls, Hls) {
   });
 }
 
-// dash.js leaves 0.01 s of room.
+// dash.js leaves 0.01 s of room, and loses the window when it aborts to switch tracks.
+const ROOM_S = 0.01;
+
 export function trimDash(player) {
   player.extend("SourceBufferSink", function () {
     const { parent } = this;
-    const { initializeForFirstUse, initializeForStreamSwitch, updateAppendWindow } = parent;
-    const trim = ({ start, duration }) => {
-      const buffer = parent.getBuffer();
-      if (buffer && buffer.appendWindowStart < start + duration) {
-        buffer.appendWindowEnd = start + duration;
-      }
-    };
+    const { initializeForFirstUse } = parent;
     return {
-      async initializeForFirstUse(media, ...rest) {
-        await initializeForFirstUse(media, ...rest);
-        trim(media.streamInfo);
-      },
-      async initializeForStreamSwitch(media, ...rest) {
-        await initializeForStreamSwitch(media, ...rest);
-        trim(media.streamInfo);
-      },
-      async updateAppendWindow(period) {
-        await updateAppendWindow(period);
-        trim(period);
+      initializeForFirstUse(...args) {
+        const ready = initializeForFirstUse(...args);
+        const buffer = parent.getBuffer();
+        if (buffer) keepWindow(buffer);
+        return ready;
       },
     };
   }, true);
+}
+
+function keepWindow(buffer) {
+  const end = Object.getOwnPropertyDescriptor(SourceBuffer.prototype, "appendWindowEnd");
+  let trimmed = null; // what stands there already may be written back
+  Object.defineProperty(buffer, "appendWindowEnd", {
+    get: () => end.get.call(buffer),
+    set: (value) => {
+      if (value !== trimmed) trimmed = value - ROOM_S;
+      end.set.call(buffer, trimmed);
+    },
+  });
+  buffer.appendWindowEnd = end.get.call(buffer);
+  buffer.abort = () => {
+    SourceBuffer.prototype.abort.call(buffer); // which opens the window to Infinity
+    end.set.call(buffer, trimmed);
+  };
 }

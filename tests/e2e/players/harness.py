@@ -88,6 +88,7 @@ class Player:
         page.on("console", lambda message: self.log.append(message.text[:300]))
         page.on("crash", lambda _: self.log.append("the page crashed"))
         page.on("request", lambda request: self.requests.append(request.url))
+        page.on("response", lambda r: r.status >= 400 and self.log.append(f"{r.status} {r.url}"))
 
     async def load(
         self,
