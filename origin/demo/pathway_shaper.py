@@ -19,6 +19,7 @@ MAX_CONNECTIONS = 512
 CONNECT_TIMEOUT_S = 5.0
 STOP_TIMEOUT_S = 2.0
 """How long `stop` waits for connections to go."""
+_DRAW = random.SystemRandom().random  # shares no state with anybody who seeds `random`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,7 @@ class PathwayShaper:
         target: tuple[str, int],
         shape: Shape,
         *,
-        draw: Callable[[], float] = random.random,
+        draw: Callable[[], float] = _DRAW,
     ) -> None:
         self._listen, self._target = listen, target
         self._shape, self._draw = shape, draw
