@@ -81,7 +81,7 @@ def probe(path: Path) -> Master:
         MasterRejectedError: It is unreadable, truncated, empty or in a format we do not take.
     """
     import av  # noqa: PLC0415 - shared libraries that only probing needs
-    import av.error  # noqa: PLC0415
+    import av.error  # noqa: PLC0415 - likewise
 
     try:
         with path.open("rb") as file:

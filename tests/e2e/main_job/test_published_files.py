@@ -21,8 +21,8 @@ def keys(service):
 def test_shaka_packager_turns_every_rendition_back_into_the_encoded_packets(
     service, keys, scheme, tmp_path
 ):
-    from packager.keysource import KeyRequest  # noqa: PLC0415
-    from packager.source import read_any  # noqa: PLC0415
+    from packager.keysource import KeyRequest  # noqa: PLC0415  beside its use
+    from packager.source import read_any  # noqa: PLC0415  likewise
 
     count = 0
     for track_id, described in service.tracks.items():
