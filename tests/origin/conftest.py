@@ -128,9 +128,7 @@ class House:
         grant = UrlGrant(track, tier, region, "session-x", int(self.now_s) + ttl_s)
         return self.signer.sign(grant)
 
-    def path(
-        self, file, *, token=None, track="song", generation=None, region="ww", drm="cbcs"
-    ):
+    def path(self, file, *, token=None, track="song", generation=None, region="ww", drm="cbcs"):
         token = self.token() if token is None else token
         generation = generation or self.presentation.generation
         return f"/{token}/m/{track}/{generation}/{region}/{drm}/{file}"
