@@ -43,7 +43,7 @@ def _tonearm(home, *arguments, check=True):
     return done
 
 
-def free_port():
+def _free_port():
     """A port that is free on both loopback addresses."""
     while True:
         with socket.socket() as first, socket.socket() as second:
@@ -146,6 +146,12 @@ def http_client():
     return _http
 
 
+@pytest.fixture(name="free_port")
+def find_free_port():
+    """``free_port()`` is free on 127.0.0.1 and 127.0.0.2."""
+    return _free_port
+
+
 @pytest.fixture(name="tonearm")
 def command_line():
     """``tonearm(home, *arguments, check=True)`` runs a command."""
@@ -167,7 +173,7 @@ def service(tmp_path_factory):
     )
     ingested = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(ingested) == len(masters)
-    port, server_port = free_port(), free_port()
+    port, server_port = _free_port(), _free_port()
     log = folder / "server.log"
     with log.open("wb") as stderr:
         server = subprocess.Popen(
