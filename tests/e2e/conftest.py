@@ -1,10 +1,15 @@
-"""Browser fixtures: Chromium, and a page with players; skipped where these are not installed."""
+"""Browser fixtures: Chromium, and a page with players; skipped where these are not installed.
+
+One browser serves all tests, on the session's event loop: a module that uses `player` says
+``pytestmark = pytest.mark.asyncio(loop_scope="session")``, and so do its own async fixtures.
+"""
 
 import os
 import shutil
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import async_playwright
 
@@ -33,7 +38,7 @@ def chromium():
     return found
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser(chromium):
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
@@ -43,12 +48,21 @@ async def browser(chromium):
         await browser.close()
 
 
-@pytest.fixture
-async def player(browser, node_modules, aiohttp_server):
-    """A `Player` on a page of its own origin, so that CORS is put to the test as well."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def player_page(node_modules):
+    """Where the players' page is served: an origin of its own, so that CORS is tested as well."""
     app = web.Application()
     app.add_routes(player_routes(node_modules))
-    server = await aiohttp_server(app)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def player(browser, player_page):
+    """A fresh `Player`."""
     page = await browser.new_page()
-    yield Player(page, str(server.make_url("")).rstrip("/"))
+    yield Player(page, player_page)
     await page.close()

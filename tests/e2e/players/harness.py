@@ -27,6 +27,10 @@ CHROMIUM_ARGS = (
     "--disable-component-update",
     "--disable-sync",
     "--autoplay-policy=no-user-gesture-required",
+    # several pages in a row in one browser: none of them is a background tab
+    "--disable-background-timer-throttling",
+    "--disable-backgrounding-occluded-windows",
+    "--disable-renderer-backgrounding",
 )
 
 START_S = 20.0
@@ -57,11 +61,18 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Sound that came out since the last reading; full scale is 1."""
+    """Sound that came out since the last reading; full scale is 1.
+
+    Attributes:
+        rms: Of the samples that sounded, of all channels together.
+        frames: Samples that sounded.
+        silent: Samples in blocks of digital silence: the player waited.
+    """
 
     rms: float
     peak: float
     frames: int
+    silent: int
 
     @property
     def rms_dbfs(self) -> float:
@@ -128,8 +139,8 @@ class Player:
     async def play(self, *, rate: float = 1.0, timeout_s: float = START_S) -> State:
         """Start, and wait until the clock runs."""
         await self.call("rate", rate)
-        await self.page.evaluate("() => { harness.play().catch(() => {}); }")
         before = (await self.state()).time
+        await self.call("play")
         return await self.until(lambda s: s.time > before + 0.3, "plays", timeout_s)
 
     async def seek(self, seconds: float) -> State:

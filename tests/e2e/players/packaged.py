@@ -24,7 +24,7 @@ from packager.source import read_any
 from tests.packager.manifest.examples import kid, signals
 
 RATE = 48_000
-SAMPLES = 12 * RATE + 345  # no whole number of frames, and no whole millisecond
+SAMPLES = 20 * RATE + 345  # no whole number of frames, and no whole millisecond
 AMPLITUDE = 0.25
 RMS_DBFS = 20 * np.log10(AMPLITUDE / np.sqrt(2))
 SEGMENT = 184_320

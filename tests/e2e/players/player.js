@@ -64,7 +64,7 @@ const players = {
   },
 
   async hls({ url, token, license, pathways }) {
-    await script("hls.js/dist/hls.js");
+    await script("hls.js/dist/hls.min.js");
     const hls = new Hls({
       emeEnabled: true,
       drmSystems: license ? { "org.w3.clearkey": { licenseUrl: license } } : {},
@@ -91,7 +91,7 @@ const players = {
   },
 
   async dash({ url, token, pathways }) {
-    await script("dashjs/dist/modern/umd/dash.all.debug.js");
+    await script("dashjs/dist/modern/umd/dash.all.min.js");
     const player = dashjs.MediaPlayer().create();
     trimDash(player);
     player.initialize();
@@ -126,18 +126,22 @@ const players = {
 const METER = `registerProcessor("meter", class extends AudioWorkletProcessor {
   constructor() {
     super();
-    this.squares = 0; this.frames = 0; this.peak = 0;
+    this.restart();
     this.port.onmessage = () => {
-      this.port.postMessage([this.squares, this.frames, this.peak]);
-      this.squares = this.frames = this.peak = 0;
+      this.port.postMessage([this.squares, this.frames, this.peak, this.silent]);
+      this.restart();
     };
   }
+  restart() { this.squares = this.frames = this.peak = this.silent = 0; }
   process([channels]) {
     for (const channel of channels) {
+      let squares = 0;
       for (const x of channel) {
-        this.squares += x * x; this.frames += 1;
+        squares += x * x;
         if (Math.abs(x) > this.peak) this.peak = Math.abs(x);
       }
+      if (squares) this.frames += channel.length; else this.silent += channel.length;
+      this.squares += squares;
     }
     return true;
   }
@@ -145,13 +149,23 @@ const METER = `registerProcessor("meter", class extends AudioWorkletProcessor {
 
 let meter = null;
 
+// A player that is still at work on the element pauses it, and aborts an early attempt.
+const RETRIES = 50;
+const RETRY_MS = 100;
+
+function start(retries) {
+  audio.play().catch((error) => {
+    if (retries && error.name === "AbortError") setTimeout(start, RETRY_MS, retries - 1);
+  });
+}
+
 window.harness = {
   async load(spec) {
     if (current) await current.destroy();
     errors.length = 0;
     current = await players[spec.player](spec);
   },
-  play: () => audio.play(),
+  play: () => start(RETRIES),
   pause: () => audio.pause(),
   seek: (seconds) => { audio.currentTime = seconds; },
   rate: (rate) => { audio.playbackRate = rate; },
@@ -178,10 +192,11 @@ window.harness = {
     context.createMediaElementSource(audio).connect(meter).connect(context.destination);
     await context.resume();
   },
-  // Level since the last call: RMS and peak of all channels together; full scale is 1.
+  // What came out since the last call, all channels together; full scale is 1. Blocks of digital
+  // silence are a player that waits, not music: they are counted apart.
   level: () => new Promise((resolve) => {
-    meter.port.onmessage = ({ data: [squares, frames, peak] }) =>
-      resolve({ rms: frames ? Math.sqrt(squares / frames) : 0, peak, frames });
+    meter.port.onmessage = ({ data: [squares, frames, peak, silent] }) =>
+      resolve({ rms: frames ? Math.sqrt(squares / frames) : 0, peak, frames, silent });
     meter.port.postMessage(null);
   }),
 };

@@ -7,6 +7,8 @@ from tests.e2e.players.track_server import LICENCE_TOKEN, MEDIA_TOKEN, TrackServ
 
 LENGTH_S = 60  # longer than any player's first gulp
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 @pytest.fixture(scope="module")
 def track(tmp_path_factory):
