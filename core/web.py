@@ -29,6 +29,7 @@ MAX_BODY_SIZE = 64 * 1024
 READINESS_TIMEOUT_S = 2.0
 """How long one dependency may take to say that it is there."""
 
+API_PREFIX = "/v1/"
 PROBLEM = "application/problem+json"
 NO_STORE = "no-store"
 CORS = {
@@ -163,6 +164,13 @@ def _log_failure(request: web.Request, error: Exception) -> None:
 async def _add_shared_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Here and not in a middleware: a streamed answer has sent its headers when it returns."""
     response.headers.update(CORS)
+    page = request.headers.get("Origin")
+    if page and request.path.startswith(API_PREFIX):
+        # dash.js asks for licences in credentials mode, to which `*` is no answer. There are no
+        # cookies to misuse: only a token in a header opens anything. Never on media: see Vary.
+        response.headers["Access-Control-Allow-Origin"] = page
+        response.headers["Access-Control-Allow-Credentials"] = "true"
+        response.headers["Vary"] = "Origin"
     response.headers["Server"] = "tonearm"  # versions are nobody's business
     if REQUEST_ID in request:
         response.headers["X-Request-Id"] = request[REQUEST_ID]

@@ -231,3 +231,22 @@ def test_every_error_of_ours_has_a_status_and_a_slug_of_its_own():
             answer = shared.problem(kind("x"))
             assert 400 <= answer.status < 600
             assert kind.slug != "internal"
+
+
+async def test_api_answers_name_the_page_that_asks_because_dash_js_sends_credentials(server):
+    page = {"Origin": "https://player.example"}
+
+    preflight = await server.options("/v1/license/clearkey", headers=page)
+    answer = await server.post("/v1/license/clearkey", headers=page)
+
+    for response in (preflight, answer):
+        assert response.headers["Access-Control-Allow-Origin"] == page["Origin"]
+        assert response.headers["Access-Control-Allow-Credentials"] == "true"
+        assert response.headers["Vary"] == "Origin"
+
+
+async def test_media_answers_are_the_same_for_every_page(server):
+    answer = await server.get("/stream", headers={"Origin": "https://player.example"})
+
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "Vary" not in answer.headers
