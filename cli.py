@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # slow to import: for the type checker alone
 COMMANDS = {
     "demo": "origin.demo.commands:demo",
     "ingest": "ingest.commands:ingest",
+    "inspect": "packager.commands:inspect",
     "keys": "keyserver.commands:keys",
     "router": "cdn_router.commands:router",
     "serve": "core.serving:serve",
@@ -35,7 +36,7 @@ COMMANDS = {
     "token": "origin.commands:token",
     "track": "origin.commands:track",
 }
-"""Where each command lives; imported when it is used, so that help is quick."""
+"""Where each command lives, and what others add to a group; imported late: help is quick."""
 ROLES = {"router": "cdn_router", "keyserver": "keyserver", "origin": "origin"}
 """The component behind each role of `serve`."""
 PATH = click.Path(path_type=Path)
@@ -99,11 +100,11 @@ class _LazyGroup(click.Group):
         return sorted(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(module), attribute)
-        return command
+        names = (where.partition(":") for where in COMMANDS.get(cmd_name, "").split())
+        found: list[click.Group] = [getattr(import_module(m), name) for m, _, name in names]
+        for added in found[1:]:
+            found[0].add_command(added)
+        return found[0] if found else None
 
 
 def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
