@@ -19,6 +19,8 @@ from packager.grid import SEGMENT_MS
 
 MAX_TRACK_ID = 64
 """Characters."""
+MAX_TEXT = 500
+"""Characters of a title or an artist; the catalogue takes no more."""
 MAX_REGION = 16
 """Characters of a region group's id."""
 
@@ -135,6 +137,9 @@ def check_options(options: Options, masters: Sequence[Path]) -> None:
             f"{options.track_id[:80]!r} is no track id",
             hint="1 to 64 of a-z, 0-9, - and _, starting with a letter or digit",
         )
+    for name, value in {"--title": options.title, "--artist": options.artist}.items():
+        if len(value or "") > MAX_TEXT:
+            raise InvalidInputError(f"{name} is too long", hint=f"at most {MAX_TEXT} characters")
     for region in options.regions:
         if not re.fullmatch(rf"[a-z0-9-]{{1,{MAX_REGION}}}", region):
             raise InvalidInputError(

@@ -116,7 +116,8 @@ class QualityMeter:
         if self._first_audible is None:
             self._first_audible = self._samples + int((np.abs(pcm) > AUDIBLE).any(axis=1).argmax())
         for end in range(len(pcm), 0, -_EDGE_STEP):
-            audible = (np.abs(pcm[max(0, end - _EDGE_STEP) : end]) > AUDIBLE).any(axis=1)
+            loud = np.abs(pcm[max(0, end - _EDGE_STEP) : end]) > AUDIBLE
+            audible = np.asarray(loud.any(axis=1))
             if audible.any():
                 self._last_audible = self._samples + end - int(audible[::-1].argmax())
                 return

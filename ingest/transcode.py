@@ -13,6 +13,7 @@ counts the samples, reads every error line and leaves the last word to the calle
 
 import collections
 import itertools
+import signal
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -235,6 +236,10 @@ def _drain(pipe: IO[bytes], tail: collections.deque[str]) -> None:
 def _judge(status: int, lines: Sequence[str]) -> None:
     if status == 0 and not lines:
         return
+    if status == -signal.SIGKILL:
+        raise UnavailableError("ffmpeg was killed", hint="is there too little memory?")
+    if status < 0:
+        raise MasterRejectedError("damaged: the decoder crashed on it", hint="export it again")
     said = lines[0] if lines else f"ffmpeg ended with status {status}"
     if "No space left" in "".join(lines):
         raise UnavailableError("the disk is full", hint="free space in the work directory")

@@ -108,6 +108,20 @@ def test_every_format_is_decoded_to_the_length_it_declares(masters, toolchain, t
         assert findings.quality.samples == round(2.3 * 44_100)
 
 
+@pytest.mark.parametrize("name", ["flac.flac", "mp3.mp3", "alac.m4a"])
+def test_cover_art_is_left_out(masters, toolchain, tmp_path, name):
+    covered = tmp_path / f"-http: 100% {name}"  # a name that wants to be an option and a URL
+    cover = ("-f", "lavfi", "-i", "color=s=64x64:d=0.04")
+    mapping = ("-map", "0:a", "-map", "1:v", "-c:a", "copy", "-c:v", "png")
+    target = ("-disposition:v", "attached_pic", f"file:{covered}")
+    run_ffmpeg(toolchain, "-i", masters(name), *cover, *mapping, *target)
+
+    outputs, findings = encode(covered, tmp_path / "out", toolchain)
+
+    assert findings.quality.samples == round(2.3 * 44_100)
+    assert {read_mp4(output.path).codec for output in outputs} >= {Codec.AAC, Codec.OPUS}
+
+
 def test_a_truncated_flac_is_refused(masters, toolchain, tmp_path):
     whole = masters("flac.flac").read_bytes()
     cut = tmp_path / "cut.flac"
