@@ -6,9 +6,13 @@ import wave
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 TRACK = "night-drive"
 MILLISECOND = 0.001
 LISTEN_S = 2.0
+NOTHING_S = 0.2
+"""Shaka steps over the first 0.1 s when it waits for a key: no sound comes out."""
 LEVEL_DB = 1.5
 """The window that is heard and the one that is read from the master differ by some 50 ms."""
 
@@ -103,4 +107,4 @@ async def test_forged_and_expired_licence_tokens_play_nothing(service, player):
 
     with pytest.raises(AssertionError):
         await player.play(timeout_s=4)
-    assert (await player.state()).time == 0
+    assert (await player.state()).time < NOTHING_S

@@ -5,6 +5,8 @@ import { teachDash, teachShaka } from "./steering.js";
 const audio = document.querySelector("audio");
 const SHORT_S = 8; // of buffer, so that a change of pathway shows soon
 const errors = [];
+// an MPD's id, or the end of a playlist's URL
+const rungOf = (track) => track?.originalAudioId?.split("/").at(-1).replace(/\.m3u8$/, "");
 const systems = new WeakMap(); // MediaKeys -> name of the key system
 let current = null;
 
@@ -49,15 +51,12 @@ const players = {
     player.configure({ streaming: { bufferingGoal: pathways ? SHORT_S : 30 } });
     await player.load(url);
     return {
-      rung: () => {
-        const track = player.getVariantTracks().find((t) => t.active);
-        return track?.originalAudioId?.replace(/\.m3u8$/, "") ?? track?.originalVideoId;
-      },
-      rungs: () => player.getVariantTracks().map((t) => t.originalAudioId),
+      rung: () => rungOf(player.getVariantTracks().find((t) => t.active)),
+      rungs: () => [...new Set(player.getVariantTracks().map(rungOf))],
       select: (name) => {
         player.configure({ abr: { enabled: false } });
         player.selectVariantTrack(player.getVariantTracks().find(
-          (t) => t.originalAudioId?.replace(/\.m3u8$/, "") === name), true);
+          (t) => rungOf(t) === name), true);
       },
       destroy: () => player.destroy(),
     };
