@@ -131,6 +131,15 @@ def test_a_truncated_flac_is_refused(masters, toolchain, tmp_path):
         encode(cut, tmp_path / "out", toolchain)
 
 
+def test_a_flac_that_is_all_header_is_refused(masters, toolchain, tmp_path):
+    whole = masters("flac.flac").read_bytes()
+    bare = tmp_path / "bare.flac"
+    bare.write_bytes(whole[: whole.index(b"\xff\xf8")])  # ffmpeg 9 even crashes on it
+
+    with pytest.raises(MasterRejectedError):
+        encode(bare, tmp_path / "out", toolchain)
+
+
 @pytest.mark.parametrize(
     "name, size",
     [
