@@ -107,12 +107,19 @@ const players = {
     if (pathways) teachDash(player, dashjs);
     player.attachView(audio);
     player.setAutoPlay(false);
+    // Before that it would miss that playback started, and never ask for steering.
+    const ready = new Promise((resolve) => {
+      player.on(dashjs.MediaPlayer.events.STREAM_INITIALIZED, resolve);
+      player.on(dashjs.MediaPlayer.events.ERROR, resolve);
+    });
     player.attachSource(url);
+    await ready;
     const tracks = () => player.getTracksFor("audio");
     return {
       rung: () => player.getCurrentRepresentationForType("audio")?.id,
       rungs: () => tracks().flatMap((t) => t.bitrateList.map((b) => b.id)),
       select: (wanted) => {
+        player.updateSettings({ streaming: { abr: { autoSwitchBitrate: { audio: false } } } });
         const track = tracks().find((t) => t.bitrateList.some((b) => b.id === wanted));
         if (track) player.setCurrentTrack(track);
         player.setRepresentationForTypeById("audio", wanted);

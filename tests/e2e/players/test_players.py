@@ -13,6 +13,8 @@ LENGTH_S = SAMPLES / 48_000
 MILLISECOND = 0.001
 LEVEL_DB = 0.3
 """Encoders at 64 kb/s keep two pure tones better than this."""
+SWITCH_DB = 1.0
+"""Right after a switch, a busy machine's sound may still stutter."""
 
 COMBINATIONS = [("shaka", "mpd"), ("dash", "mpd"), ("shaka", "m3u8"), ("hls", "m3u8")]
 CLEAR = [("shaka", "mpd", DrmProfile.CLEAR), ("hls", "m3u8", DrmProfile.CLEAR)]
@@ -81,7 +83,7 @@ async def test_every_rung_can_be_chosen(player, server, name, ending):
         await player.until(lambda s, there=there: s.time > there.time + 0.3, "plays on")
         heard = await player.level(0.5)
 
-        assert heard.rms_dbfs == pytest.approx(RMS_DBFS, abs=LEVEL_DB)
+        assert heard.rms_dbfs == pytest.approx(RMS_DBFS, abs=SWITCH_DB)
 
 
 @pytest.mark.parametrize(("name", "ending"), COMBINATIONS)
