@@ -1,0 +1,133 @@
+"""Two masters cut from one signal, published by the command line, and a page that joins them."""
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from core.home import Home
+from core.model import DrmProfile, Presentation, Scheme, Tier
+from keyserver.vault import Vault
+from packager.keysource import KeyRequest
+from packager.manifest import presentation
+from tests.e2e.gapless.seam import continuous, write_wav
+
+HERE = Path(__file__).parent
+RATE = 48_000
+CUT = 5 * RATE + 331  # 331 divides neither 1024 nor 960 nor 4096
+COMMAND_TIMEOUT_S = 300
+TIERS = (Tier.LOW, Tier.NORMAL, Tier.HIGH, Tier.LOSSLESS)
+
+
+@dataclass(frozen=True, slots=True)
+class Album:
+    """Published tracks of one continuous master."""
+
+    home: Home
+    master: np.ndarray
+    tracks: tuple[Presentation, ...]
+    keys: dict[str, str]
+
+    @property
+    def hot(self) -> Path:
+        return self.home.path / "hot"
+
+
+def tonearm(home, *arguments):
+    """Run the command line as a user does; its stdout."""
+    done = subprocess.run(
+        [sys.executable, "-m", "cli", "--home", str(home), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=COMMAND_TIMEOUT_S,
+        check=False,
+        env=os.environ | {"PYTHONPATH": str(HERE.parents[2])},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="session")
+def masters(tmp_path_factory):
+    """The continuous signal, and the two files it was cut into."""
+    folder = tmp_path_factory.mktemp("masters")
+    master = continuous(RATE, 2 * CUT)
+    paths = [
+        write_wav(folder / "side-a.wav", RATE, master[:CUT]),
+        write_wav(folder / "side-b.wav", RATE, master[CUT:]),
+    ]
+    return master, paths
+
+
+@pytest.fixture(scope="session")
+def album(masters, tmp_path_factory):
+    """Both parts, ingested as an album, with the keys that open them."""
+    master, paths = masters
+    home = Home(tmp_path_factory.mktemp("gapless") / "home")
+    out = tonearm(home.path, "ingest", "--album", "One Piece", "--lossless", "--json", *paths)
+    tracks, keys = [], {}
+    ring = home.keyring
+    vault = Vault.open(home.keys_path, ring.secret("root"), ring.secret("kid"))
+    for line in sorted(out.splitlines(), key=lambda text: json.loads(text)["track_id"]):
+        made = json.loads(line)
+        folder = home.path / "hot/tracks" / made["track_id"] / made["generation"]
+        tracks.append(presentation.decode((folder / "presentation.json").read_bytes()))
+        found = vault.keys(KeyRequest(made["track_id"], TIERS, (Scheme.CBCS,)))
+        keys |= {key.description.kid.hex: key.key.hex() for key in found}
+    return Album(home, master, tuple(tracks), keys)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def record(browser):
+    """Called with a folder and a spec, plays what `join.js` is told to, files below *folder*."""
+
+    async def run(folder, spec):
+        app = web.Application()
+        app.add_routes([web.static("/page", HERE), web.static("/media", folder)])
+        runner = web.AppRunner(app)
+        await runner.setup()
+        page = await browser.new_page()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await page.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/page/join.html")
+            await page.wait_for_selector("body[data-ready]", state="attached")
+            answer = await page.evaluate("(spec) => record(spec)", spec)
+        finally:
+            await page.close()
+            await runner.cleanup()
+        return np.frombuffer(base64.b64decode(answer["pcm"]), "<f4").reshape(-1, 2), answer
+
+    return run
+
+
+def joined(album, name):
+    """The spec for `join.js` from nothing but the published numbers."""
+    start, tracks = 0.0, []
+    for track in album.tracks:
+        rendition = track.rendition(name)
+        end = start + rendition.timing.duration_s
+        tracks.append(
+            {
+                "url": f"/media/{rendition.file(DrmProfile.CBCS).key}",
+                "start": start,
+                "end": end,
+                "trimmed": True,
+            }
+        )
+        start = end
+    return {
+        "tracks": tracks,
+        "type": f'audio/mp4; codecs="{album.tracks[0].rendition(name).codecs}"',
+        "keys": album.keys,
+        "rate": RATE,
+        "from": tracks[0]["end"] - 1.2,
+        "to": tracks[0]["end"] + 1.0,
+    }
