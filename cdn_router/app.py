@@ -145,6 +145,7 @@ async def _steer(request: web.Request) -> web.Response:
     alarmed = router.knowledge.table.alarmed(region, now_s)
     body = steering_manifest(
         order,
+        kind,
         start=start,
         clones=clones,
         reload_uri=f"{router.public_url}/{token}/steering/{kind.value}",

@@ -77,8 +77,9 @@ def check_pathways(pathways: Iterable[Pathway]) -> None:
             raise InvalidInputError(f"pathway {name!r} needs a URL of scheme, host and port only")
 
 
-def steering_manifest(
+def steering_manifest(  # noqa: PLR0913  each is a fact that the manifest states
     order: tuple[Pathway, ...],
+    kind: Format,
     *,
     start: str | None,
     clones: bool,
@@ -89,6 +90,7 @@ def steering_manifest(
 
     Args:
         order: Every pathway, best first.
+        kind: Whom the manifest is for: they disagree on ports.
         start: Id of the pathway the session started on, which `BASE_ID` stands for. None if it
             is not known: all become clones, and the base comes last.
         clones: False for players that break on clones; they stay where they started.
@@ -110,7 +112,7 @@ def steering_manifest(
         "PATHWAY-PRIORITY": priority,
     }
     if cloned:
-        body["PATHWAY-CLONES"] = [_clone(p) for p in cloned]
+        body["PATHWAY-CLONES"] = [_clone(p, kind) for p in cloned]
     return _encode(body).encode()
 
 
@@ -140,12 +142,13 @@ def player_report(query: Mapping[str, str], kind: Format, start: str | None) -> 
     return PlayerReport(tuple(names), tuple(_bps(n) for n in numbers))
 
 
-def _clone(pathway: Pathway) -> dict[str, object]:
-    return {
-        "BASE-ID": BASE_ID,
-        "ID": pathway.id,
-        "URI-REPLACEMENT": {"HOST": host_of(pathway)},
-    }
+def _clone(pathway: Pathway, kind: Format) -> dict[str, object]:
+    host = host_of(pathway)
+    port = urlsplit(pathway.base_url).port
+    if kind is Format.DASH and port is not None:
+        # dash.js puts HOST in place of host and port; hls.js keeps the port and ignores one here
+        host = f"{host}:{port}"
+    return {"BASE-ID": BASE_ID, "ID": pathway.id, "URI-REPLACEMENT": {"HOST": host}}
 
 
 def host_of(pathway: Pathway) -> str:

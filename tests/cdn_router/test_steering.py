@@ -27,9 +27,9 @@ orders = st.lists(names, min_size=1, max_size=8, unique=True).map(
 )
 
 
-def build(order, **given):
+def build(order, kind=Format.HLS, **given):
     settings = {"start": order[0].id, "clones": True, "reload_uri": RELOAD, "ttl_s": 300}
-    return json.loads(steering_manifest(order, **settings | given))
+    return json.loads(steering_manifest(order, kind, **settings | given))
 
 
 @given(orders, st.integers(-10, 10**6), st.booleans(), st.integers(0, 8))
@@ -75,6 +75,9 @@ def test_a_host_replacement_never_holds_a_port():
     order = (Pathway("a", "http://127.0.0.1:8080"), Pathway("b", "http://127.0.0.2:8080"))
 
     assert build(order)["PATHWAY-CLONES"][0]["URI-REPLACEMENT"] == {"HOST": "127.0.0.2"}
+    # dash.js loses the port otherwise
+    (clone,) = build(order, Format.DASH)["PATHWAY-CLONES"]
+    assert clone["URI-REPLACEMENT"]["HOST"] == order[1].base_url.removeprefix("http://")
 
 
 def test_avplayer_gets_no_clones():
