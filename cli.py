@@ -28,7 +28,7 @@ COMMANDS = {
     "demo": "origin.demo.commands:demo",
     "ingest": "ingest.commands:ingest",
     "inspect": "packager.commands:inspect",
-    "keys": "keyserver.commands:keys",
+    "keys": "keyserver.commands:keys ingest.rekey_commands:rotate",
     "router": "cdn_router.commands:router",
     "serve": "core.serving:serve",
     "sign": "origin.commands:sign",
@@ -37,8 +37,7 @@ COMMANDS = {
     "track": "origin.commands:track",
 }
 """Where each command lives, and what others add to a group; imported late: help is quick."""
-ROLES = {"router": "cdn_router", "keyserver": "keyserver", "origin": "origin"}
-"""The component behind each role of `serve`."""
+ROLES = {"router": "cdn_router", "keyserver": "keyserver", "origin": "origin"}  # of `serve`
 PATH = click.Path(path_type=Path)
 
 

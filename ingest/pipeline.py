@@ -157,9 +157,12 @@ class Ingest:
 
     async def _ingest(self, each: Plan) -> Outcome:
         master_sha256 = await asyncio.to_thread(_sha256, each.master.path)
-        request = KeyRequest(each.track_id, each.tiers, self._options.schemes)
+        current = await self._current(each.track_id)
+        # keys that `tonearm keys rotate` has replaced do not come back
+        period = max((key.period for key in current.keys), default=0) if current else 0
+        request = KeyRequest(each.track_id, each.tiers, self._options.schemes, period)
         keys = await asyncio.to_thread(self._with.key_source.keys, request)
-        known = await self._known(each, master_sha256, keys)
+        known = await self._known(each, master_sha256, keys, current)
         key = workspace_key(each.track_id, master_sha256, each.settings)
         if known is not None and not each.album_id:
             discard(self._with.work_dir, key)
@@ -175,7 +178,7 @@ class Ingest:
             )
             self._tell(each.position, Stage.STORE, 0)
             previous = await release(
-                self._release(each, workspace, findings, presentation),
+                self._release(each, workspace, findings, presentation, current),
                 store=self._with.store,
                 catalogue=self._with.catalogue,
                 work_dir=self._with.work_dir,
@@ -208,30 +211,39 @@ class Ingest:
         self._tell(each.position, Stage.ALBUM, 0)
         return made, await self._album.loudness(each.position, heard)
 
-    async def _known(
-        self, each: Plan, master_sha256: str, keys: Sequence[ContentKey]
-    ) -> _Known | None:
-        """What is published already, if this run would make the same.
-
-        Its terms (regions, place in the album) are brought up to date.
+    async def _current(self, track_id: str) -> Presentation | None:
+        """What is published as *track_id*; None if nothing is, or the store has lost it.
 
         Raises:
             ConflictError: The track is withdrawn.
         """
-        track = await asyncio.to_thread(self._with.catalogue.get, each.track_id)
+        track = await asyncio.to_thread(self._with.catalogue.get, track_id)
         if track is None:
             return None
         if track.status is Status.WITHDRAWN:
             raise ConflictError(
-                f"the track {each.track_id} is withdrawn",
+                f"the track {track_id} is withdrawn",
                 hint="`tonearm track` restores or removes it",
             )
-        generation = track.entry.generation
         try:
-            stored = await self._with.store.get(presentation_key(each.track_id, generation))
-            presentation = presentations.decode(stored)
+            stored = await self._with.store.get(presentation_key(track_id, track.entry.generation))
+            return presentations.decode(stored)
         except (NotFoundError, InvalidInputError):
             return None  # the store has lost it: make it again
+
+    async def _known(
+        self,
+        each: Plan,
+        master_sha256: str,
+        keys: Sequence[ContentKey],
+        presentation: Presentation | None,
+    ) -> _Known | None:
+        """What is published already as *presentation*, if this run would make the same.
+
+        Its terms (regions, place in the album) are brought up to date.
+        """
+        if presentation is None:
+            return None
         if _identity(presentation) != (
             each.title,
             each.artist,
@@ -244,12 +256,14 @@ class Ingest:
         heard = None
         if each.album_id:
             try:
-                key = f"{generation_prefix(each.track_id, generation)}report.json"
+                key = f"{generation_prefix(each.track_id, presentation.generation)}report.json"
                 energies = report.energies_of(await self._with.store.get(key))
                 heard = Heard(energies, presentation.loudness.true_peak_dbtp)
             except (NotFoundError, ValueError, KeyError, TypeError):
                 heard = None
-        if track.entry != (entry := assemble.entry_of(each, presentation)):
+        entry = assemble.entry_of(each, presentation)
+        track = await asyncio.to_thread(self._with.catalogue.get, each.track_id)
+        if track and track.entry.generation == entry.generation and track.entry != entry:
             now = self._with.clock()
             await asyncio.to_thread(self._with.catalogue.publish, entry, published_at_s=now)
         return _Known(presentation, heard)
@@ -307,7 +321,12 @@ class Ingest:
         )
 
     def _release(
-        self, each: Plan, workspace: Workspace, findings: Findings, presentation: Presentation
+        self,
+        each: Plan,
+        workspace: Workspace,
+        findings: Findings,
+        presentation: Presentation,
+        current: Presentation | None,
     ) -> Release:
         own_report = report.track_report(each, findings, self._with.toolchain)
         media = {
@@ -316,7 +335,8 @@ class Ingest:
             for file in rendition.files
         }
         extra = extra_objects(presentation, findings.waveform, own_report)
-        return Release(assemble.entry_of(each, presentation), presentation, media | extra)
+        follows = current.generation if current else None
+        return Release(assemble.entry_of(each, presentation), presentation, media | extra, follows)
 
 
 async def _gather(jobs: Sequence[Coroutine[None, None, _T]]) -> list[_T]:

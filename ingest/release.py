@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.catalogue import Catalogue, TrackEntry
+from core.errors import ConflictError
 from core.model import DrmProfile, Presentation
 from core.storage.protocol import ObjectStore
 from ingest.workspace import locked
@@ -21,11 +22,17 @@ from packager.publish import Body, generation_prefix, prune, publish
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """All that becomes visible together; `files` is by object key."""
+    """All that becomes visible together.
+
+    Attributes:
+        files: By object key.
+        follows: The generation that was current when this one was begun; None if there was none.
+    """
 
     entry: TrackEntry
     presentation: Presentation
     files: Mapping[str, Body]
+    follows: str | None = None
 
 
 def extra_objects(presentation: Presentation, waveform: bytes, report: bytes) -> dict[str, Body]:
@@ -50,11 +57,13 @@ async def release(
 
     Raises:
         IntegrityError: The store holds something else under one of the keys.
-        ConflictError: Another run releases this track, or it is withdrawn.
+        ConflictError: Another run releases this track, or has done so since *what* was begun, or
+            it is withdrawn.
     """
     track_id = what.entry.track_id
     journal = _journal(work_dir, track_id)
     with locked(work_dir / f"{track_id}.release.lock"):
+        await asyncio.to_thread(_refuse_overtaken, catalogue, what)
         if journal.exists():
             kept = await asyncio.to_thread(catalogue.generations_kept, track_id)
             await prune(store, track_id, {*kept, what.entry.generation})
@@ -76,6 +85,16 @@ async def settle(
             kept = await asyncio.to_thread(catalogue.generations_kept, track_id)
             await prune(store, track_id, kept)
             journal.unlink(missing_ok=True)
+
+
+def _refuse_overtaken(catalogue: Catalogue, what: Release) -> None:
+    """Keys that a rotation has replaced must not come back with a run that began before it."""
+    current = catalogue.get(what.entry.track_id)
+    if what.follows and current and current.entry.generation != what.follows:
+        raise ConflictError(
+            f"the track {what.entry.track_id} was published by another run meanwhile",
+            hint="run this again",
+        )
 
 
 def _journal(work_dir: Path, track_id: str) -> Path:

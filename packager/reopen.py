@@ -1,0 +1,99 @@
+"""A packaged file back to what its encoder made: for new keys without a new encode.
+
+Goes through the file once, fragment by fragment, and writes the packets to a file: memory holds one
+fragment and the packets' sizes.
+"""
+
+import hashlib
+from array import array
+from pathlib import Path
+
+import numpy as np
+
+from core.errors import IntegrityError, MalformedBoxError
+from core.model import ContentKey, DrmProfile, MediaFile, Rendition
+from packager import cenc
+from packager.mp4.grammar import Bytes, only, read_boxes
+from packager.mp4.moof import IV_SIZE, MovieFragment
+from packager.mp4.moov import Movie
+from packager.source import EncodedTrack, map_file, release
+
+
+def reopen(
+    path: Path, rendition: Rendition, file: MediaFile, key: ContentKey | None, packets: Path
+) -> EncodedTrack:
+    """Decrypt the file at *path*.
+
+    Args:
+        path: A copy of *file*; must not change meanwhile.
+        rendition: What it is a file of.
+        file: What is promised about it.
+        key: Its content key; None in the clear.
+        packets: Where the packets go; the result is a view of it.
+
+    Raises:
+        IntegrityError: The file is not the one that was promised, or the key does not open it.
+    """
+    try:
+        data = map_file(path)
+        movie = Movie.decode(only(read_boxes(data[: file.init_size]), b"moov"))
+        sizes = _decrypt_all(data, file, key, packets, rendition.packets_sha256)
+        payload = map_file(packets)
+    except MalformedBoxError as error:
+        raise IntegrityError(f"{rendition.name}/{file.drm}: {error.message}") from error
+    return EncodedTrack(
+        movie.entry.config,
+        rendition.codec,
+        rendition.codecs,
+        rendition.sample_rate,
+        rendition.channels,
+        rendition.bit_depth,
+        movie.sample_duration,
+        np.frombuffer(sizes, np.uint32),
+        payload,
+        rendition.timing,
+    )
+
+
+def _decrypt_all(
+    data: memoryview, file: MediaFile, key: ContentKey | None, packets: Path, promised: str
+) -> "array[int]":
+    """Write all packets to *packets*; their sizes."""
+    sizes, digest = array("I"), hashlib.sha256()
+    at = file.init_size + file.index_size
+    iv_size = IV_SIZE if file.drm is DrmProfile.CENC else 0
+    with packets.open("wb") as out:
+        for size in file.segment_sizes:
+            boxes = read_boxes(data[at : at + size])
+            fragment = MovieFragment.decode(only(boxes, b"moof"), iv_size)
+            clear = decrypt(fragment, only(boxes, b"mdat"), file.drm, key)
+            digest.update(clear)
+            out.write(clear)
+            sizes.extend(fragment.sizes)
+            release(data, at, at + size)
+            at += size
+    if digest.hexdigest() != promised:
+        raise IntegrityError(
+            f"{file.key} does not decrypt to what its encoder made",
+            hint="`tonearm track verify` says where it is broken",
+        )
+    return sizes
+
+
+def decrypt(
+    fragment: MovieFragment, mdat: memoryview, drm: DrmProfile, key: ContentKey | None
+) -> Bytes:
+    """The packets of one fragment, one after the other.
+
+    Raises:
+        MalformedBoxError: The fragment does not go with *drm*.
+    """
+    sizes, senc = np.array(fragment.sizes, np.int64), fragment.encryption
+    if (senc is None) != (key is None) or int(sizes.sum()) != len(mdat):
+        raise MalformedBoxError("senc, mdat and key do not go together")
+    if key is None or senc is None:
+        return mdat
+    if drm is DrmProfile.CBCS:
+        return cenc.cbcs_decrypt(key.key, key.iv, mdat, sizes)
+    first_iv = int.from_bytes(senc.ivs[:IV_SIZE], "big")
+    return cenc.cenc_crypt(key.key, first_iv, mdat, sizes)
