@@ -46,26 +46,7 @@ def mpd(
     Raises:
         NotFoundError: The track has no rendition of *tier* or below.
     """
-    sets = _sets(listed(p, drm, tier))
-    duration = _duration(length_us(p.timing))
-    longest = max(
-        microseconds(max(durations(r)), r.timing.timescale) for pairs in sets for r, _ in pairs
-    )
-    root = ET.Element(
-        "MPD",
-        {
-            "xmlns": "urn:mpeg:dash:schema:mpd:2011",
-            "xmlns:cenc": "urn:mpeg:cenc:2013",
-            "xmlns:dashif": "https://dashif.org/CPS",
-            "profiles": f"urn:mpeg:dash:profile:isoff-{profile}:2011",
-            "type": "static",
-            "mediaPresentationDuration": duration,
-            "maxSegmentDuration" if profile == "live" else "maxSubsegmentDuration": _duration(
-                longest
-            ),
-            "minBufferTime": _duration(longest),
-        },
-    )
+    root = head(profile, length_us(p.timing), longest_us(p, drm, tier))
     if options.steering_uri is not None:
         base = ET.SubElement(root, "BaseURL", {"serviceLocation": options.pathway_id})
         base.text = "./"
@@ -75,14 +56,61 @@ def mpd(
             {"defaultServiceLocation": options.pathway_id, "queryBeforeStart": "false"},
         )
         steering.text = options.steering_uri
-    period = ET.SubElement(root, "Period", {"id": "1", "start": "PT0S", "duration": duration})
-    for number, pairs in enumerate(sets, start=1):
-        element = _adaptation_set(p, pairs, profile, options)
-        element.set("id", str(number))
-        _switchable(element, number, sets)
-        period.append(element)
+    root.append(period(p, drm, tier, options, profile))
     if value := loudness_value(p):
         _property(root, LOUDNESS_SCHEME, value)
+    return rendered(root)
+
+
+def head(profile: Profile, total_us: int, longest_us: int) -> ET.Element:
+    """An MPD without Periods, for so many microseconds of music, the longest segment of so many."""
+    live = profile == "live"
+    return ET.Element(
+        "MPD",
+        {
+            "xmlns": "urn:mpeg:dash:schema:mpd:2011",
+            "xmlns:cenc": "urn:mpeg:cenc:2013",
+            "xmlns:dashif": "https://dashif.org/CPS",
+            "profiles": f"urn:mpeg:dash:profile:isoff-{profile}:2011",
+            "type": "static",
+            "mediaPresentationDuration": _duration(total_us),
+            "maxSegmentDuration" if live else "maxSubsegmentDuration": _duration(longest_us),
+            "minBufferTime": _duration(longest_us),
+        },
+    )
+
+
+def period(  # noqa: PLR0913 - a track, what to list of it, and its place
+    p: Presentation,
+    drm: DrmProfile,
+    tier: Tier,
+    options: ManifestOptions,
+    profile: Profile = "live",
+    *,
+    period_id: str = "1",
+    start_us: int = 0,
+) -> ET.Element:
+    """The track as a Period that ends with its last sample."""
+    duration = _duration(length_us(p.timing))
+    element = ET.Element(
+        "Period", {"id": period_id, "start": _duration(start_us), "duration": duration}
+    )
+    sets = _sets(listed(p, drm, tier))
+    for number, pairs in enumerate(sets, start=1):
+        adaptation_set = _adaptation_set(p, pairs, profile, options)
+        adaptation_set.set("id", str(number))
+        _switchable(adaptation_set, number, sets)
+        element.append(adaptation_set)
+    return element
+
+
+def longest_us(p: Presentation, drm: DrmProfile, tier: Tier) -> int:
+    """The longest segment of all that a manifest of *tier* lists, in microseconds."""
+    return max(microseconds(max(durations(r)), r.timing.timescale) for r, _ in listed(p, drm, tier))
+
+
+def rendered(root: ET.Element) -> str:
+    """The document as text."""
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, "unicode") + "\n"
 
