@@ -18,7 +18,7 @@ from core.model import (
     Rendition,
     Tier,
 )
-from packager.manifest.hls import loudness_value
+from packager.manifest.hls import gapless, loudness_value
 from packager.manifest.options import ManifestOptions, key_of, listed
 from packager.manifest.timeline import MICROSECONDS, durations, length_us, microseconds
 
@@ -181,12 +181,7 @@ def _representation(
             "audioSamplingRate": str(rendition.sample_rate),
         },
     )
-    t = rendition.timing
-    _property(
-        element,
-        GAPLESS_SCHEME,
-        f"timescale={t.timescale} priming={t.priming} samples={t.samples} padding={t.padding}",
-    )
+    _property(element, GAPLESS_SCHEME, gapless(rendition))
     if profile == "live":
         element.append(_segment_template(rendition, options))
     else:

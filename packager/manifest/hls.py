@@ -50,11 +50,18 @@ def multivariant(p: Presentation, drm: DrmProfile, tier: Tier, options: Manifest
         )
     lines += _session_data(p, pairs)
     keys = {key.kid: key for _, file in pairs if (key := key_of(p, file))}
-    lines += [line for key in keys.values() for line in _session_key_lines(key, options)]
+    lines += [line for key in keys.values() for line in session_key_lines(key, options)]
     for rendition, file in pairs:
-        lines.append(f"#EXT-X-STREAM-INF:{_variant_attributes(rendition, file, options)}")
-        lines.append(f"{options.media_prefix}{rendition.name}.m3u8")
+        lines += variant_lines(rendition, file, options)
     return _text(lines)
+
+
+def variant_lines(rendition: Rendition, file: MediaFile, options: ManifestOptions) -> list[str]:
+    """The variant stream of a rendition."""
+    return [
+        f"#EXT-X-STREAM-INF:{_variant_attributes(rendition, file, options)}",
+        f"{options.media_prefix}{rendition.name}.m3u8",
+    ]
 
 
 def media(
@@ -111,14 +118,17 @@ def _variant_attributes(rendition: Rendition, file: MediaFile, options: Manifest
 
 def _session_data(p: Presentation, pairs: list[tuple[Rendition, MediaFile]]) -> Iterator[str]:
     for rendition, _ in pairs:
-        t = rendition.timing
-        value = (
-            f"timescale={t.timescale} priming={t.priming} samples={t.samples} padding={t.padding}"
-        )
         data_id = f"{GAPLESS_DATA_ID}.{rendition.name}"
+        value = gapless(rendition)
         yield f"#EXT-X-SESSION-DATA:DATA-ID={_quoted(data_id)},VALUE={_quoted(value)}"
     if value := loudness_value(p):
         yield f"#EXT-X-SESSION-DATA:DATA-ID={_quoted(LOUDNESS_DATA_ID)},VALUE={_quoted(value)}"
+
+
+def gapless(rendition: Rendition) -> str:
+    """The gapless numbers as `name=number` pairs."""
+    t = rendition.timing
+    return f"timescale={t.timescale} priming={t.priming} samples={t.samples} padding={t.padding}"
 
 
 def loudness_value(p: Presentation) -> str:
@@ -143,7 +153,7 @@ def _tags(key: KeyDescription) -> tuple[list[HlsKeyTag], list[HlsKeyTag]]:
     )
 
 
-def _session_key_lines(key: KeyDescription, options: ManifestOptions) -> Iterator[str]:
+def session_key_lines(key: KeyDescription, options: ManifestOptions) -> Iterator[str]:
     """Once per key and format; not `identity`: Shaka would file it under KID 0."""
     for tag in _tags(key)[1]:
         yield f"#EXT-X-SESSION-KEY:{_key_attributes(tag, options)}"
