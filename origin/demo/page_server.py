@@ -131,7 +131,7 @@ def create_page_app(page: DemoPage) -> web.Application:
     app.add_routes(
         [
             web.get("/", _file),
-            web.get("/{name:demo\\.(?:js|css)}", _file),
+            web.get("/{name:(?:demo|gapless|steering)\\.(?:js|css)}", _file),
             web.get("/demo/config", _config),
             web.get("/demo/tracks", _tracks),
             web.get("/demo/user-token", _user_token),

@@ -1,7 +1,10 @@
 // The page of `tonearm demo`: a listener's view of one origin, two pathways and a key server.
+import { trimShaka } from "./gapless.js";
+import { teachShaka } from "./steering.js";
 
 const BEACON_INTERVAL_MS = 2000;
 const STATUS_INTERVAL_MS = 250;
+const BUFFER_S = 8; // short, so that a change of pathway shows soon
 
 const $ = (id) => document.getElementById(id);
 const audio = $("audio");
@@ -250,6 +253,9 @@ async function main() {
     }
   });
   player.addEventListener("error", (event) => fail(event.detail));
+  trimShaka(player);
+  teachShaka(player, shaka, config.pathways);
+  player.configure({ streaming: { bufferingGoal: BUFFER_S } });
   performance.setResourceTimingBufferSize(5000);
   setInterval(showStatus, STATUS_INTERVAL_MS);
   setInterval(() => session?.beacon().catch(() => {}), BEACON_INTERVAL_MS);

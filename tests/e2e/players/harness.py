@@ -16,6 +16,7 @@ from aiohttp import web
 from playwright.async_api import Error, Page
 
 HERE = Path(__file__).parent
+PAGE = HERE.parents[2] / "origin" / "demo" / "page"
 PACKAGES = ("shaka-player", "hls.js", "dashjs")
 
 CHROMIUM_ARGS = (
@@ -83,6 +84,7 @@ def player_routes(node_modules: Path) -> list[web.AbstractRouteDef]:
     """Routes of the page: `/harness/index.html` and the players beside it."""
     return [
         web.static("/harness/players", node_modules),
+        web.static("/harness/page", PAGE),
         web.static("/harness", HERE),
     ]
 

@@ -1,6 +1,6 @@
 // One door to three players: `harness.load(spec)`, then everything else through the media element.
-import { trimDash, trimHls, trimShaka } from "./gapless.js";
-import { teachDash, teachShaka } from "./steering.js";
+import { trimDash, trimHls, trimShaka } from "./page/gapless.js";
+import { teachDash, teachShaka } from "./page/steering.js";
 
 const audio = document.querySelector("audio");
 const SHORT_S = 8; // of buffer, so that a change of pathway shows soon
