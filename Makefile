@@ -5,16 +5,19 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+FUZZ := boxes source verify presentation ranges media-path beacons eme url-token user-token
 PLAYERS := node_modules/.package-lock.json
+SECONDS := 600  # that each reader is fuzzed for
 ARGS :=  # more words for pytest or the demo, as in: make test ARGS="-k ranges"
 
-.PHONY: help demo test lint bench samples players docs clean
+.PHONY: help demo test lint bench fuzz samples players docs clean
 
 help:
 	@echo "make demo      synthesise music, ingest it, serve it, open a page that plays it"
 	@echo "make test      lint, then every test"
 	@echo "make lint      ruff and mypy"
 	@echo "make bench     side-by-side benchmarks; tables here, JSON in bench/results"
+	@echo "make fuzz      hostile bytes for each of our readers, ten minutes each, or SECONDS=60"
 	@echo "make samples   write the synthesised masters to samples/masters"
 	@echo "make players   install the JavaScript players of the demo and the browser tests"
 	@echo "make docs      regenerate docs/commands.md from the commands"
@@ -40,6 +43,11 @@ bench: $(VENV)/.dev
 	@for script in bench/*.py; do name=$$(basename $$script .py); echo "== $$name"; \
 		$(BIN)/python -m bench.$$name --json bench/results/$$name.json || exit 1; done
 
+fuzz: $(VENV)/.runtime
+	$(PIP) --group fuzz
+	@for target in $(FUZZ); do echo "== $$target"; \
+		$(BIN)/python -m fuzz $$target --seconds $(SECONDS) || exit 1; done
+
 samples: $(VENV)/.runtime
 	$(BIN)/python samples/synthesise.py
 
@@ -52,7 +60,7 @@ docs: $(VENV)/.dev
 	mv docs/commands.md.new docs/commands.md
 
 clean:
-	rm -rf $(VENV) node_modules dist samples/masters bench/results .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf $(VENV) node_modules dist samples/masters bench/results fuzz/corpus .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.created:

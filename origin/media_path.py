@@ -17,6 +17,8 @@ MAX_PATH_LENGTH = 4096
 
 # segments do not start with a dot: that excludes '.' and '..', and nothing of ours does
 _CANONICAL = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
+_SEGMENTS = 6
+"""From `m` to the first of `{file}`."""
 _GENERATION = re.compile(r"[0-9a-f]{16}")
 _SEGMENT = re.compile(r"([a-z0-9][a-z0-9-]{0,31})/([1-9][0-9]{0,6})\.m4s")
 _INIT = re.compile(r"([a-z0-9][a-z0-9-]{0,31})/init\.mp4")
@@ -99,17 +101,20 @@ def parse(raw_path: str) -> MediaPath:
         InvalidInputError: The path is not canonical.
     """
     if len(raw_path) > MAX_PATH_LENGTH or not _CANONICAL.fullmatch(raw_path):
-        raise InvalidInputError(
-            "the path is not in its canonical form",
-            hint="send it as it stands in the manifest: nothing encoded, no empty or dot segments",
-        )
+        raise _refused()
     first, *rest = raw_path[1:].split("/")
-    if first == "m":
-        token, segments = "", rest
-    else:
-        token, segments = first, rest[1:]
-    track_id, generation, region, drm, *file = segments
+    token, marked = ("", ["m", *rest]) if first == "m" else (first, rest)
+    if len(marked) < _SEGMENTS or marked[0] != "m":
+        raise _refused()
+    _, track_id, generation, region, drm, *file = marked
     return MediaPath(token, track_id, generation, region, drm, "/".join(file))
+
+
+def _refused() -> InvalidInputError:
+    return InvalidInputError(
+        "the path is not in its canonical form",
+        hint="send it as it stands in the manifest: nothing encoded, no empty or dot segments",
+    )
 
 
 def not_found() -> NotFoundError:

@@ -81,7 +81,7 @@ FILES = {
         *SOURCES.values(),
         *(
             p
-            for d in ("tests", "samples", "bench", "docs")
+            for d in ("tests", "samples", "bench", "fuzz", "docs")
             for p in sorted((ROOT / d).rglob("*.py"))
         ),
     )

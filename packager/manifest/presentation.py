@@ -10,7 +10,6 @@ import base64
 import dataclasses
 import hashlib
 import json
-import math
 import re
 import types
 import uuid
@@ -28,6 +27,7 @@ MAX_PRESENTATION_SIZE = 16 * 1024 * 1024
 FORMAT = 1
 """Goes up when a reader of today could misread what is written then."""
 
+_END_OF_NUMBERS = 1 << 63
 _TRACK_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _RENDITION = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _GENERATION = re.compile(r"[0-9a-f]{16}")
@@ -176,13 +176,14 @@ def _text(value: Any, path: str) -> str:
 
 
 def _whole(value: Any, path: str) -> int:
-    if type(value) is not int or value < 0:  # True is an int to isinstance
-        _refuse(f"{path} is not a whole number")
+    if type(value) is not int or not 0 <= value < _END_OF_NUMBERS:  # True is an int to isinstance
+        _refuse(f"{path} is not a whole number below 2^63")
     return value
 
 
 def _number(value: Any, path: str) -> float:
-    if type(value) not in (int, float) or not math.isfinite(value):
+    # infinity is outside, NaN compares to nothing, and some integers are too large for a float
+    if type(value) not in (int, float) or not -_END_OF_NUMBERS < value < _END_OF_NUMBERS:
         _refuse(f"{path} is not a finite number")
     return float(value)
 

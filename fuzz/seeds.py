@@ -1,0 +1,202 @@
+"""Good input that fuzzing starts from, made by our own writers: the same bytes in every run."""
+
+import struct
+import tempfile
+import uuid
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from core import grants
+from core.model import (
+    Codec,
+    ContentKey,
+    DrmProfile,
+    DrmSignal,
+    KeyDescription,
+    Loudness,
+    Presentation,
+    Rendition,
+    Rung,
+    Scheme,
+    Tier,
+    Timing,
+)
+from packager.manifest import presentation
+from packager.mp4.alac import AlacConfig
+from packager.mp4.dfla import FlacConfig
+from packager.mp4.dops import OpusConfig
+from packager.mp4.elst import Edit, EditList
+from packager.mp4.esds import AacConfig
+from packager.mp4.grammar import box, full_box
+from packager.mp4.hdlr import Handler
+from packager.mp4.mdhd import MediaHeader
+from packager.mp4.mvhd import MovieHeader
+from packager.mp4.pssh import ProtectionHeader
+from packager.mp4.stsd import AudioEntry
+from packager.mp4.tkhd import TrackHeader
+from packager.segmenter import Output, package
+from packager.source import EncodedTrack
+
+KID = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
+COMMON = uuid.UUID("1077efec-c0b2-4d02-ace3-3c1e52e2fb4b")
+ETAG = '"0123456789abcdef"'
+NOW_S = 1_800_000_000
+SECRET = bytes(range(32))
+SIGNER = grants.UrlSigner({"a": SECRET}, "a")
+_LOUDNESS = Loudness(-14.0, 6.5, -9.0, -11.0, -1.0)
+_PACKET = bytes((0x08,)) + bytes(range(1, 11))
+"""An Opus packet of one frame of 960 samples, as far as its first byte says."""
+
+
+def _key(scheme: Scheme) -> ContentKey:
+    signal = DrmSignal(COMMON, ProtectionHeader(COMMON, (KID,)).encode())
+    iv = bytes(range(16)) if scheme is Scheme.CBCS else bytes(range(8))
+    return ContentKey(KeyDescription(KID, Tier.HIGH, scheme, (signal,)), bytes(range(16)), iv)
+
+
+KEYS = {
+    DrmProfile.CLEAR: None,
+    DrmProfile.CBCS: _key(Scheme.CBCS),
+    DrmProfile.CENC: _key(Scheme.CENC),
+}
+
+
+@cache
+def packaged() -> tuple[Rendition, dict[DrmProfile, bytes]]:
+    """Twelve packets in three segments under each protection."""
+    count = 12
+    track = EncodedTrack(
+        *(OpusConfig(2, 312, 48_000), Codec.OPUS, "opus", 48_000, 2, None, 960),
+        sizes=np.full(count, len(_PACKET), np.uint32),
+        payload=memoryview(_PACKET * count),
+        timing=Timing(48_000, 312, 960 * count - 400, 88),
+    )
+    with tempfile.TemporaryDirectory() as name:
+        paths = {drm: Path(name, f"{drm}.mp4") for drm in DrmProfile}
+        rendition = package(
+            track,
+            rung=Rung(Codec.OPUS, 96_000, Tier.HIGH),
+            outputs={drm: Output(path, KEYS[drm]) for drm, path in paths.items()},
+            segment_ticks=4 * 960,
+            key_prefix="tracks/t/0000000000000000",
+            loudness=_LOUDNESS,
+        )
+        return rendition, {drm: path.read_bytes() for drm, path in paths.items()}
+
+
+def boxes() -> list[bytes]:
+    """Whole files, ours and progressive ones."""
+    return [*packaged()[1].values(), *sources()]
+
+
+def verifiable() -> list[bytes]:
+    """A byte that says the protection, and the file."""
+    return [bytes((i,)) + body for i, body in enumerate(packaged()[1].values())]
+
+
+def sources() -> list[bytes]:
+    """Progressive MP4 as encoders write it, one per codec."""
+    streaminfo = struct.pack(">HH6xQ16x", 4096, 4096, 44_100 << 44 | 1 << 41 | 15 << 36)
+    cookie = struct.pack(">IBBBBBBHIII", 4096, 0, 16, 40, 10, 14, 2, 255, 0, 0, 44_100)
+    return [
+        progressive(OpusConfig(2, 312, 48_000), 48_000, ((7, 960), (1, 500)), 312),
+        progressive(OpusConfig(2, 312, 48_000), 48_000, ((1, 700),), 312),
+        progressive(AacConfig(bytes.fromhex("1190"), 96_000, 96_000), 48_000, ((9, 1024),), 1024),
+        progressive(AacConfig(bytes.fromhex("131056e598")), 24_000, ((9, 1024),), 0),
+        progressive(FlacConfig(streaminfo), 44_100, ((8, 4096), (1, 17)), 0),
+        progressive(AlacConfig(cookie), 44_100, ((8, 4096), (1, 17)), 0),
+    ]
+
+
+def progressive(
+    config: OpusConfig | AacConfig | FlacConfig | AlacConfig,
+    timescale: int,
+    runs: tuple[tuple[int, int], ...],
+    priming: int,
+) -> bytes:
+    """`ftyp`, `mdat`, `moov`: packets of 11 bytes, (how many, ticks of each) in *runs*."""
+    count = sum(n for n, _ in runs)
+    ftyp = box(b"ftyp", b"isom", bytes(4), b"isommp42")
+    mdat = box(b"mdat", _PACKET * count)
+    stbl = box(
+        b"stbl",
+        AudioEntry(config, 2, 16, timescale).encode(),
+        full_box(b"stts", 0, 0, _numbers(len(runs), *(n for run in runs for n in run))),
+        full_box(b"stsc", 0, 0, _numbers(1, 1, count, 1)),
+        full_box(b"stsz", 0, 0, _numbers(0, count, *[len(_PACKET)] * count)),
+        full_box(b"stco", 0, 0, _numbers(1, len(ftyp) + 8)),
+    )
+    minf = box(b"minf", full_box(b"smhd", 0, 0, bytes(4)), stbl)
+    mdia = box(b"mdia", MediaHeader(timescale).encode(), Handler().encode(), minf)
+    ticks = sum(n * each for n, each in runs) - priming
+    edts = box(b"edts", EditList((Edit(ticks, priming),)).encode())
+    trak = box(b"trak", TrackHeader().encode(), edts, mdia)
+    return ftyp + mdat + box(b"moov", MovieHeader(timescale).encode(), trak)
+
+
+def _numbers(*numbers: int) -> bytes:
+    return struct.pack(f">{len(numbers)}I", *numbers)
+
+
+def presentations() -> list[bytes]:
+    """One sealed description with three files."""
+    rendition, _ = packaged()
+    keys = tuple(key.description for key in KEYS.values() if key)[:1]
+    draft = Presentation(
+        *("t", "", "Título", "Künstler", Timing(44_100, 0, 10_216, 0), _LOUDNESS, "album", None),
+        *("0" * 64, "1" * 64, keys, (rendition,)),
+    )
+    return [presentation.encode(presentation.seal(draft))]
+
+
+def range_requests() -> list[bytes]:
+    """Two bytes of size; then Range, If-Range, If-Match, If-None-Match, a line each."""
+    fields = ("bytes=0-9", "bytes=-5,2-3 , 900-", f"bytes=0-\n{ETAG}", f"\n\n{ETAG}\nW/{ETAG}, *")
+    return [bytes((3, 232)) + field.encode() for field in fields]
+
+
+def url_paths() -> list[bytes]:
+    """Paths of every kind of file, with and without a token."""
+    base = "m/track-1/0123456789abcdef/ww/cbcs"
+    files = ("high.m3u8", "low.mpd", "aac-96k.m3u8", "opus-160k/init.mp4", "flac/17.m4s")
+    return [f"/{base}/{file}".encode() for file in files] + [f"/tok.en/{base}/flac.mp4".encode()]
+
+
+def reports() -> list[bytes]:
+    """Our JSON, and CMCD version 2."""
+    return [
+        b'{"pathway":"a","rttMs":12,"firstByteMs":40.5}',
+        b'[{"pathway":"b","failed":true},{"pathway":"c","firstByteMs":1e3,"rttMs":null}]',
+        b'v=2,e=rr,cdn="a",rc=200,ttfb=41,url="https://cdn.example/x/y?q=1"\nv=2,e=ps,sta=p',
+    ]
+
+
+def licence_requests() -> list[bytes]:
+    """One KID, and two."""
+    return [
+        b'{"kids":["ABEiM0RVZneImaq7zN3u_w"],"type":"temporary"}',
+        b'{"kids":["ABEiM0RVZneImaq7zN3u_w","AAAAAAAAAAAAAAAAAAAAAA"]}',
+    ]
+
+
+def url_tokens() -> list[bytes]:
+    """Of a short grant and a long one."""
+    return [
+        SIGNER.sign(grants.UrlGrant(track, Tier.HIGH, "ww", session, NOW_S)).encode()
+        for track, session in (("t", "s"), ("a" * 64, "b" * 64))
+    ]
+
+
+@cache
+def user_tokens() -> list[bytes]:
+    """One for each audience."""
+    user = grants.User("someone", Tier.HIGH, "ww")
+    playback = grants.PlaybackGrant("someone", "d", "s", "t", Tier.LOW, NOW_S, NOW_S + 60)
+    tokens = (
+        grants.sign_user(user, SECRET, now_s=NOW_S, ttl_s=60),
+        grants.sign_playback(playback, SECRET),
+        grants.sign_operator(SECRET, now_s=NOW_S),
+    )
+    return [token.encode() for token in tokens]

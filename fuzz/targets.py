@@ -1,0 +1,258 @@
+"""Our readers of foreign bytes, as functions of bytes: what `make fuzz` runs and a test replays.
+
+A target returns if its reader kept the laws: it raised the error that it documents or none, what it
+accepted survives writing and reading, and results are within their bounds. Anything else escapes
+as an exception. Time and memory are bounded by whoever calls.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cdn_router import beacons
+from core import grants
+from core.errors import (
+    IntegrityError,
+    InvalidInputError,
+    MalformedBoxError,
+    NotFoundError,
+    SignatureError,
+    UnauthorizedError,
+)
+from core.model import Codec, DrmProfile, Rung, Tier
+from fuzz import seeds
+from keyserver import eme
+from origin import media_path, ranges
+from packager.grid import segment_samples
+from packager.manifest import presentation
+from packager.mp4 import grammar
+from packager.mp4.alac import AlacConfig
+from packager.mp4.asc import aac_kind
+from packager.mp4.dfla import FlacConfig
+from packager.mp4.dops import OpusConfig
+from packager.mp4.elst import EditList
+from packager.mp4.esds import AacConfig
+from packager.mp4.ftyp import FileType
+from packager.mp4.hdlr import Handler
+from packager.mp4.ludt import LoudnessBox
+from packager.mp4.mdhd import MediaHeader
+from packager.mp4.moof import IV_SIZE, MovieFragment
+from packager.mp4.moov import Movie
+from packager.mp4.mvex import MovieExtends
+from packager.mp4.mvhd import MovieHeader
+from packager.mp4.pssh import ProtectionHeader
+from packager.mp4.roll import RollDescription, RollMembers
+from packager.mp4.saio import AuxiliaryOffset
+from packager.mp4.saiz import AuxiliarySizes
+from packager.mp4.senc import SampleEncryption
+from packager.mp4.sidx import SegmentIndex
+from packager.mp4.sinf import Protection
+from packager.mp4.stbl import SampleTables
+from packager.mp4.stsd import AudioEntry
+from packager.mp4.tenc import TrackEncryption
+from packager.mp4.tfdt import DecodeTime
+from packager.mp4.tfhd import TrackFragmentHeader
+from packager.mp4.tkhd import TrackHeader
+from packager.mp4.trun import TrackRun
+from packager.segmenter import Output, package
+from packager.source import EncodedTrack, read_mp4
+from packager.verify import verify_file
+
+DECODERS: dict[bytes, tuple[Callable[[memoryview], Any], ...]] = {
+    b"Opus": (),
+    b"alac": (AlacConfig.decode,),
+    b"dOps": (OpusConfig.decode,),
+    b"dfLa": (FlacConfig.decode,),
+    b"elst": (EditList.decode,),
+    b"esds": (AacConfig.decode,),
+    b"ftyp": (FileType.decode,),
+    b"hdlr": (Handler.decode,),
+    b"ludt": (LoudnessBox.decode,),
+    b"mdhd": (MediaHeader.decode,),
+    b"moof": (MovieFragment.decode, lambda payload: MovieFragment.decode(payload, IV_SIZE)),
+    b"moov": (Movie.decode,),
+    b"mvex": (MovieExtends.decode,),
+    b"mvhd": (MovieHeader.decode,),
+    b"pssh": (ProtectionHeader.decode,),
+    b"saio": (AuxiliaryOffset.decode,),
+    b"saiz": (AuxiliarySizes.decode,),
+    b"sbgp": (RollMembers.decode,),
+    b"senc": tuple(
+        lambda payload, size=size: SampleEncryption.decode(payload, size) for size in (0, 8, 16)
+    ),
+    b"sgpd": (RollDescription.decode,),
+    b"sidx": (SegmentIndex.decode,),
+    b"sinf": (Protection.decode,),
+    b"stsd": (AudioEntry.decode,),
+    b"tenc": (TrackEncryption.decode,),
+    b"tfdt": (DecodeTime.decode,),
+    b"tfhd": (TrackFragmentHeader.decode,),
+    b"tkhd": (TrackHeader.decode,),
+    b"trun": (TrackRun.decode,),
+}
+CONTAINERS = frozenset(
+    (b"moov", b"trak", b"edts", b"mdia", b"minf", b"stbl", b"udta", b"moof", b"traf", b"schi")
+)
+
+
+def boxes(data: bytes) -> None:
+    """Every box at every depth to its own decoder; what one accepts must be what it writes."""
+    with contextlib.suppress(MalformedBoxError):
+        _walk(data, depth=0)
+
+
+def _walk(data: grammar.Bytes, *, depth: int) -> None:
+    found = grammar.read_boxes(data, depth=depth)
+    assert sum(box.size for box in found) == len(data)
+    for box in found:
+        for decode in DECODERS.get(box.fourcc, ()):
+            _round_trip(decode, box.payload)
+        if box.fourcc == b"stbl":
+            with contextlib.suppress(MalformedBoxError):
+                SampleTables.decode(grammar.read_boxes(box.payload), 1 << 20).start_if_contiguous()
+        if box.fourcc in CONTAINERS:
+            with contextlib.suppress(MalformedBoxError):
+                _walk(box.payload, depth=depth + 1)
+
+
+def _round_trip(decode: Callable[[memoryview], Any], payload: memoryview) -> None:
+    try:
+        value = decode(payload)
+    except MalformedBoxError:
+        return
+    [box] = grammar.read_boxes(value.encode())
+    assert decode(box.payload) == value
+    if isinstance(value, AacConfig):
+        with contextlib.suppress(MalformedBoxError):
+            assert aac_kind(value.specific).codecs
+
+
+def source(data: bytes) -> None:
+    """A progressive MP4: refused, or cut, encrypted and verified like any other."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name, "source.mp4")
+        path.write_bytes(data)
+        try:
+            track = read_mp4(path)
+        except InvalidInputError:
+            return
+        assert int(track.sizes.sum(dtype="i8")) == len(track.payload)
+        assert track.timing.samples > 0
+        _package(track, Path(name, "packaged.mp4"))
+
+
+def _package(track: EncodedTrack, path: Path) -> None:
+    key = seeds.KEYS[DrmProfile.CENC]
+    try:
+        rendition = package(
+            track,
+            rung=Rung(Codec.AAC, 96_000, Tier.LOW),
+            outputs={DrmProfile.CENC: Output(path, key)},
+            segment_ticks=segment_samples(track.timing.timescale),
+            key_prefix="fuzz",
+        )
+    except InvalidInputError:
+        return
+    assert verify_file(path, rendition, rendition.files[0], key).packets == len(track.sizes)
+
+
+def verify(data: bytes) -> None:
+    """A packaged file under the first byte's protection: refused, or equal to what was written."""
+    drm = list(DrmProfile)[data[0] % len(DrmProfile)] if data else DrmProfile.CLEAR
+    rendition, files = seeds.packaged()
+    try:
+        verify_file(data[1:], rendition, rendition.file(drm), seeds.KEYS[drm])
+    except IntegrityError:
+        return
+    assert data[1:] == files[drm]
+
+
+def description(data: bytes) -> None:
+    """A `presentation.json`: refused, or the same after writing and reading."""
+    try:
+        found = presentation.decode(data)
+    except InvalidInputError:
+        return
+    assert presentation.decode(presentation.encode(found)) == found
+    presentation.generation_of(found)
+
+
+def range_request(data: bytes) -> None:
+    """Four header fields, a line each: never an error, and never a byte that does not exist."""
+    fields = [line or None for line in data[2:].decode("utf-8", "replace").split("\n")]
+    size = int.from_bytes(data[:2], "big")
+    names = ("range", "if_range", "if_match", "if_none_match")
+    conditions = ranges.Conditions(**dict(zip(names, fields, strict=False)))
+    for method in ("GET", "HEAD"):
+        selection = ranges.select(method, conditions, etag=seeds.ETAG, size=size)
+        assert selection.status == 206 or len(selection.spans) == (selection.status == 200)
+        end = -1
+        for start, after in selection.spans:
+            assert end < start <= after <= size
+            assert selection.status == 200 or start < after
+            end = after
+            assert ranges.content_range((start, after), size).endswith(f"/{size}")
+
+
+def url_path(data: bytes) -> None:
+    """The path of a media URL: refused, or the parts are the whole."""
+    text = data.decode("utf-8", "surrogateescape")
+    try:
+        path = media_path.parse(text)
+    except InvalidInputError:
+        return
+    parts = (path.track_id, path.generation, path.region, path.drm, path.file)
+    assert text.endswith("/".join(("", "m" if not path.token else text.split("/")[2], *parts)))
+    with contextlib.suppress(NotFoundError):
+        path.profile()
+    with contextlib.suppress(NotFoundError):
+        assert path.parse_file().name
+
+
+def report(data: bytes) -> None:
+    """What a player reports of pathways."""
+    with contextlib.suppress(InvalidInputError):
+        for item in beacons.parse(data):
+            assert item.failed or item.first_byte_ms is not None
+            assert isinstance(item.plausible, bool)
+
+
+def licence_request(data: bytes) -> None:
+    """ClearKey's JSON: refused, or the KIDs have but one spelling."""
+    with contextlib.suppress(InvalidInputError):
+        kids = eme.read_request(data)
+        assert all(eme.b64url(kid.bytes).encode() in data for kid in kids) or b"\\u" in data
+
+
+def url_token(data: bytes) -> None:
+    """A URL token: refused, or a text that we signed."""
+    token = data.decode("utf-8", "surrogateescape")
+    with contextlib.suppress(SignatureError):
+        grant = seeds.SIGNER.open(token, now_s=0)
+        assert seeds.SIGNER.sign(grant) == token
+
+
+def user_token(data: bytes) -> None:
+    """A JWT: refused in all its roles, or signed by us."""
+    token = data.decode("utf-8", "surrogateescape")
+    for read in (grants.open_playback, grants.open_user, grants.open_operator):
+        with contextlib.suppress(UnauthorizedError):
+            read(token, seeds.SECRET, now_s=seeds.NOW_S)
+            assert data in seeds.user_tokens()
+
+
+TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
+    "boxes": (boxes, seeds.boxes),
+    "source": (source, seeds.sources),
+    "verify": (verify, seeds.verifiable),
+    "presentation": (description, seeds.presentations),
+    "ranges": (range_request, seeds.range_requests),
+    "media-path": (url_path, seeds.url_paths),
+    "beacons": (report, seeds.reports),
+    "eme": (licence_request, seeds.licence_requests),
+    "url-token": (url_token, seeds.url_tokens),
+    "user-token": (user_token, seeds.user_tokens),
+}
+"""By name: the target, and good input to start from."""
