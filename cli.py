@@ -25,16 +25,18 @@ if TYPE_CHECKING:  # slow to import: for the type checker alone
     from packager.keysource import KeySource
 
 COMMANDS = {
+    "album": "origin.album_commands:album",
     "demo": "origin.demo.commands:demo",
     "ingest": "ingest.commands:ingest",
     "inspect": "packager.commands:inspect",
     "keys": "keyserver.commands:keys ingest.rekey_commands:rotate",
+    "package": "packager.commands:package",
     "router": "cdn_router.commands:router",
     "serve": "core.serving:serve",
     "sign": "origin.commands:sign",
     "tier": "origin.tier_commands:tier",
     "token": "origin.commands:token",
-    "track": "origin.commands:track",
+    "track": "origin.commands:track packager.commands:verify",
 }
 """Where each command lives, and what others add to a group; imported late: help is quick."""
 ROLES = {"router": "cdn_router", "keyserver": "keyserver", "origin": "origin"}  # of `serve`
@@ -107,8 +109,7 @@ class _LazyGroup(click.Group):
 
 
 def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
-    file = path or Path("tonearm.toml")
-    if path is None and not file.exists():
+    if not (file := path or Path("tonearm.toml")).exists() and path is None:
         return
     try:
         ctx.default_map = tomllib.loads(file.read_text())
@@ -138,8 +139,7 @@ def main() -> None:
         code = error.exit_code
     except ToolkitError as error:
         click.secho(f"error: {error.message}", fg="red", err=True)
-        if error.hint:
-            click.echo(f"hint: {error.hint}", err=True)
+        click.echo(f"hint: {error.hint}\n" if error.hint else "", nl=False, err=True)
         code = 1
     except (click.exceptions.Abort, KeyboardInterrupt):
         code = 130

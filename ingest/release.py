@@ -18,6 +18,7 @@ from ingest.workspace import locked
 from packager.manifest.options import ManifestOptions
 from packager.manifest.static import static_manifests
 from packager.publish import Body, generation_prefix, prune, publish
+from packager.sums import SUMS, encode_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,9 @@ class Release:
 def extra_objects(presentation: Presentation, waveform: bytes, report: bytes) -> dict[str, Body]:
     """What lies beside the media: manifests for buckets without an origin, waveform and report."""
     prefix = generation_prefix(presentation.track_id, presentation.generation)
-    found: dict[str, Body] = {f"{prefix}waveform.json": waveform, f"{prefix}report.json": report}
+    hashed = {"waveform.json": waveform, "report.json": report}
+    found: dict[str, Body] = {f"{prefix}{name}": body for name, body in hashed.items()}
+    found[f"{prefix}{SUMS}"] = encode_sums(hashed)
     for drm in DrmProfile:
         for name, text in static_manifests(presentation, drm, ManifestOptions()).items():
             found[f"{prefix}{drm}/static/{name}"] = text.encode()

@@ -1,11 +1,44 @@
 """The packager's commands: `inspect`, `package` and `track verify`."""
 
+import asyncio
 import json
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from core.errors import InvalidInputError, NotFoundError
+
+if TYPE_CHECKING:  # slow to import, and help must be quick
+    from collections.abc import Sequence
+
+    from core.catalogue import Catalogue
+    from core.model import Scheme
+    from core.storage.protocol import ObjectStore
+    from packager.folder import Input, Keys, Layout, Packaged
+    from packager.keysource import KeySource
+    from packager.raw_keys import Licensing, RawKey
+    from packager.track_verify import Report
+
+FILE = click.Path(dir_okay=False, path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Wiring(Protocol):
+    """What the composition root hands in."""
+
+    def catalogue(self) -> "Catalogue":
+        """Made on demand."""
+        ...
+
+    def store(self, url: str | None = None) -> "ObjectStore":
+        """Made on demand."""
+        ...
+
+    def key_source(self) -> "KeySource":
+        """Made on demand."""
+        ...
 
 
 @click.command()
@@ -39,3 +72,196 @@ def inspect(ctx: click.Context, where: str, *, everything: bool, as_json: bool) 
 def _colour() -> bool | None:
     """None lets click decide by the terminal; see no-color.org."""
     return False if os.environ.get("NO_COLOR") else None
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=FILE)
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path), help="Folder to make, new or empty."
+)
+@click.option(
+    "--scheme",
+    "--protection_scheme",
+    type=click.Choice(["cbcs", "cenc", "both", "clear"]),
+    default="cbcs",
+    show_default=True,
+    help="How files are encrypted.",
+)
+@click.option(
+    "--key",
+    "--keys",
+    "keys",
+    multiple=True,
+    metavar="[TIER=]KID:KEY",
+    help="Content key in hex, or label=TIER:key_id=KID:key=KEY; repeatable.",
+)
+@click.option("--iv", metavar="HEX", help="IV of all keys [random].")
+@click.option("--track-id", metavar="ID", help="Take the keys of this track from the key source.")
+@click.option(
+    "--segment-duration",
+    "--segment_duration",
+    type=click.FloatRange(0.1, 60),
+    default=3.84,
+    show_default=True,
+    metavar="SECONDS",
+    help="Rounded to whole frames of all codecs.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["single", "segments"]),
+    default="single",
+    show_default=True,
+    help="One file with byte ranges, or a file for each segment.",
+)
+@click.option("--license-url", metavar="URL", help="Of ClearKey licences.")
+@click.option("--hls-key-uri", "--hls_key_uri", metavar="URI", help="Of raw keys, for HLS.")
+@click.option(
+    "--hls",
+    "--hls_master_playlist_output",
+    "hls_name",
+    default="master.m3u8",
+    show_default=True,
+    metavar="NAME",
+    help="Multivariant playlist.",
+)
+@click.option(
+    "--mpd",
+    "--mpd_output",
+    "mpd_name",
+    default="manifest.mpd",
+    show_default=True,
+    metavar="NAME",
+    help="DASH manifest.",
+)
+@JSON
+@click.pass_obj
+def package(  # noqa: PLR0913 - click hands one argument for each option
+    wiring: Wiring,
+    files: tuple[Path, ...],
+    *,
+    output: Path,
+    scheme: str,
+    keys: tuple[str, ...],
+    iv: str | None,
+    track_id: str | None,
+    segment_duration: float,
+    layout: "Layout",
+    license_url: str | None,
+    hls_key_uri: str | None,
+    hls_name: str,
+    mpd_name: str,
+    as_json: bool,
+) -> None:
+    """Package encoded AAC, Opus, FLAC or ALAC FILES for HLS and DASH, in a folder.
+
+    All files are the rungs of one ladder: made from one master, one for each codec and bitrate.
+    The folder appears when every file in it has been decrypted and compared with its source.
+    """
+    from core.model import Scheme
+    from packager.folder import FolderOptions, package_folder, read_inputs
+    from packager.raw_keys import Licensing, parse_keys
+
+    both, clear = tuple(Scheme), scheme == "clear"
+    schemes = () if clear else both if scheme == "both" else (Scheme(scheme),)
+    if [clear, bool(keys), track_id is not None].count(True) != 1:
+        raise InvalidInputError(
+            "keys come from one place", hint="give --key, or --track-id, or --scheme clear"
+        )
+    raw = parse_keys(keys) if keys else ()
+    options = FolderOptions(
+        schemes, layout, segment_duration, hls_name, mpd_name, license_url or "" if track_id else ""
+    )
+    licensing = Licensing(license_url, hls_key_uri)
+    source = _track_keys(wiring, track_id) if track_id else _raw_keys(raw, licensing, iv, schemes)
+    inputs = read_inputs(files, one_tier=clear or (bool(raw) and raw[0].tier is None))
+    done = package_folder(inputs, output, options, source, lambda line: click.echo(line, err=True))
+    _print_packaged(done, inputs, output, segment_duration, as_json=as_json)
+
+
+def _raw_keys(
+    raw: "Sequence[RawKey]",
+    licensing: "Licensing",
+    iv: str | None,
+    schemes: "Sequence[Scheme]",
+) -> "Keys":
+    import secrets
+
+    from packager.raw_keys import content_keys, parse_iv
+
+    given = parse_iv(iv, schemes)
+    return lambda tiers, wanted: content_keys(
+        raw, tiers, wanted, licensing=licensing, iv=given, random=secrets.token_bytes
+    )
+
+
+def _track_keys(wiring: Wiring, track_id: str) -> "Keys":
+    from packager.keysource import KeyRequest
+
+    return lambda tiers, schemes: wiring.key_source().keys(
+        KeyRequest(track_id, tuple(tiers), tuple(schemes))
+    )
+
+
+def _print_packaged(
+    done: "Packaged", inputs: "Sequence[Input]", output: Path, asked_s: float, *, as_json: bool
+) -> None:
+    for name, seconds in done.segment_s.items():
+        if abs(seconds - asked_s) > 1e-6:
+            note = f"{name}: segments last {seconds:.6f} s, whole frames near {asked_s:g} s"
+            click.echo(note, err=True)
+    rows = [
+        {
+            "name": r.name,
+            "input": str(item.path),
+            "codecs": r.codecs,
+            "tier": r.tier,
+            "duration_s": r.timing.duration_s,
+            "segments": len(r.segment_ticks),
+            "segment_s": done.segment_s[r.name],
+            "bandwidth_bps": {f.drm: f.peak_bps for f in r.files},
+            "kid": {f.drm: str(f.kid) for f in r.files if f.kid},
+        }
+        for r, item in zip(done.renditions, inputs, strict=True)
+    ]
+    if as_json:
+        document: dict[str, Any] = {"output": str(output), "manifests": done.manifests}
+        click.echo(json.dumps(document | {"renditions": rows}))
+        return
+    for row in rows:
+        click.echo(f"{row['name']}\t{row['codecs']}\t{row['segments']} segments\t{row['input']}")
+    for manifest in done.manifests:
+        click.echo(output / manifest)
+
+
+@click.command()
+@click.argument("track_id")
+@JSON
+@click.pass_context
+def verify(ctx: click.Context, track_id: str, *, as_json: bool) -> None:
+    """Check every object of TRACK_ID: decrypt, compare hashes, timing and manifests.
+
+    The exit code is 1 if anything is wrong; what, and in which object, is printed.
+    """
+    from packager.track_verify import verify_track
+
+    wiring: Wiring = ctx.obj
+    found = wiring.catalogue().get(track_id)
+    if found is None:
+        raise NotFoundError(f"there is no track {track_id}", hint="see: tonearm track list")
+    generation = found.entry.generation
+
+    async def run() -> "Report":
+        store = wiring.store()
+        try:
+            return await verify_track(track_id, generation, store, wiring.key_source())
+        finally:
+            await store.aclose()
+
+    report = asyncio.run(run())
+    if as_json:
+        click.echo(json.dumps(report.as_json()))
+    else:
+        for line in report.lines():
+            click.echo(line, color=_colour())
+    if report.problems:
+        ctx.exit(1)

@@ -1,0 +1,265 @@
+"""`tonearm package`: encoded files in, a folder that plays out, or nothing at all."""
+
+import json
+import re
+import uuid
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import m3u8
+import pytest
+from click.testing import CliRunner
+
+from cli import cli
+from core.errors import ToolkitError
+from packager.folder import segment_ticks
+from packager.mp4.grammar import read_boxes
+from packager.mp4.moof import MovieFragment
+
+KID, KEY = "00112233445566778899aabbccddeeff", "101112131415161718191a1b1c1d1e1f"
+OTHER = "ffeeddccbbaa99887766554433221100:202122232425262728292a2b2c2d2e2f"
+DASH = {"": "urn:mpeg:dash:schema:mpd:2011"}
+
+
+def run(*arguments, home=None):
+    words = [*(["--home", str(home)] if home else []), "package", *map(str, arguments)]
+    return CliRunner().invoke(cli, words)
+
+
+def bytes_below(folder):
+    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+@pytest.fixture(scope="module")
+def ladder(encoded):
+    """Rungs of one master at 48 kHz."""
+    return [encoded["aac-96k"], encoded["opus-96k"]]
+
+
+@pytest.fixture(scope="module")
+def folder(ladder, tmp_path_factory):
+    """What `package` makes of the ladder, encrypted, in one file each; and what it printed."""
+    target = tmp_path_factory.mktemp("package") / "new" / "folder"
+    result = run(*ladder, "--output", target, "--key", f"{KID}:{KEY}", "--json")
+    assert result.exit_code == 0, result.output
+    return target, result
+
+
+def names(folder):
+    return sorted(path.name for path in folder.glob("*.mp4"))
+
+
+def test_the_playlists_name_what_is_there_and_add_up(folder):
+    target, result = folder
+    master = m3u8.load(str(target / "master.m3u8"))
+    rows = json.loads(result.stdout)["renditions"]
+
+    assert [p.uri for p in master.playlists] == [f"{row['name']}.m3u8" for row in rows]
+    for row in rows:
+        media = m3u8.load(str(target / f"{row['name']}.m3u8"))
+        size = (target / f"{row['name']}.mp4").stat().st_size
+        last = media.segments[-1].byterange.split("@")
+        assert sum(s.duration for s in media.segments) == pytest.approx(row["duration_s"], abs=1e-6)
+        assert sum(map(int, last)) == size
+        assert media.keys[-1].method == "SAMPLE-AES"
+    assert len({row["segments"] for row in rows}) == 1
+
+
+def test_the_mpd_names_what_is_there(folder):
+    root = ET.parse(folder[0] / "manifest.mpd").getroot()
+    urls = [element.text for element in root.iterfind(".//BaseURL", DASH)]
+    sets = root.findall(".//AdaptationSet", DASH)
+
+    assert sorted(urls) == names(folder[0])
+    assert len(sets) == 2  # one per codec: one key, one tier
+    kid = "{urn:mpeg:cenc:2013}default_KID"
+    protections = root.findall(".//ContentProtection[@value='cbcs']", DASH)
+    assert {p.get(kid) for p in protections} == {str(uuid.UUID(KID))}
+
+
+def test_keys_given_on_the_command_line_are_nowhere_in_the_output(folder):
+    target, result = folder
+    everything = bytes_below(target) + result.output.encode()
+
+    assert bytes.fromhex(KEY) not in everything
+    assert KEY.encode() not in everything.lower()
+
+
+def test_inspect_reads_what_package_wrote(folder):
+    for path in folder[0].glob("*.mp4"):
+        assert CliRunner().invoke(cli, ["inspect", str(path)]).exit_code == 0
+
+
+def test_segments_are_the_single_file_cut_up(ladder, folder, tmp_path):
+    target = tmp_path / "out"
+    result = run(*ladder, "--output", target, "--key", f"{KID}:{KEY}", "--layout", "segments")
+
+    assert result.exit_code == 0, result.output
+    for name in names(folder[0]):
+        whole = read_boxes((folder[0] / name).read_bytes())
+        parts = target / Path(name).stem
+        count = sum(b.fourcc == b"moof" for b in whole)
+        assert len(list(parts.glob("*.m4s"))) == count
+        init, first = (parts / "init.mp4").read_bytes(), (parts / "1.m4s").read_bytes()
+        assert [b.fourcc for b in read_boxes(init)] == [b"ftyp", b"moov"]
+        assert [b.fourcc for b in read_boxes(first)] == [b"moof", b"mdat"]
+        moof = next(b for b in whole if b.fourcc == b"moof")
+        assert read_boxes(first)[0].payload == moof.payload
+        playlist = m3u8.load(str(target / f"{Path(name).stem}.m3u8"))
+        assert all((target / s.uri).exists() for s in playlist.segments)
+        assert (target / playlist.segment_map[0].uri).exists()
+
+
+def test_both_schemes_get_a_folder_each(ladder, tmp_path):
+    target = tmp_path / "out"
+    result = run(*ladder, "--output", target, "--scheme", "both", "--key", f"{KID}:{KEY}")
+
+    assert result.exit_code == 0, result.output
+    assert sorted(p.name for p in target.iterdir()) == ["cbcs", "cenc"]
+    assert names(target / "cbcs") == names(target / "cenc")
+    for scheme, method in (("cbcs", "SAMPLE-AES,"), ("cenc", "SAMPLE-AES-CTR,")):
+        for path in (target / scheme).glob("*-*.m3u8"):
+            assert f"METHOD={method}" in path.read_text()
+
+
+def test_renditions_under_one_cenc_key_share_no_iv(ladder, tmp_path):
+    target = tmp_path / "out"
+    run(*ladder, "--output", target, "--scheme", "cenc", "--key", f"{KID}:{KEY}")
+    ivs = []
+    for path in target.glob("*.mp4"):
+        for box in read_boxes(path.read_bytes()):
+            if box.fourcc == b"moof":
+                senc = MovieFragment.decode(box.payload, 8).encryption
+                ivs += [senc.ivs[i : i + 8] for i in range(0, len(senc.ivs), 8)]
+
+    assert len(ivs) > 900
+    assert len(set(ivs)) == len(ivs)
+
+
+def test_the_names_that_shaka_packager_has_are_understood(ladder, tmp_path):
+    target = tmp_path / "out"
+    result = run(
+        *ladder, "--output", target, "--protection_scheme", "cenc", "--segment_duration", "1.92",
+        "--keys", f"label=:key_id={KID}:key={KEY}", "--hls_master_playlist_output", "h.m3u8",
+        "--mpd_output", "d.mpd", "--hls_key_uri", "https://keys.example/k",
+        "--iv", "0011223344556677",
+    )  # fmt: skip
+
+    assert result.exit_code == 0, result.output
+    assert (target / "h.m3u8").exists()
+    assert (target / "d.mpd").exists()
+    [playlist, _] = sorted(target.glob("*-*.m3u8"))
+    assert m3u8.load(str(playlist)).segments[0].duration == pytest.approx(1.92)
+    assert 'METHOD=SAMPLE-AES-CTR,URI="https://keys.example/k"' in playlist.read_text()
+
+
+def test_a_duration_is_rounded_to_whole_frames_of_all_codecs_and_that_is_said(ladder, tmp_path):
+    result = run(
+        *ladder, "--output", tmp_path / "out", "--scheme", "clear", "--segment-duration", "2"
+    )
+
+    assert result.stderr.count("segments last 1.920000 s, whole frames near 2 s") == 2
+
+
+def test_frames_that_never_meet_are_rounded_codec_by_codec(synthetic):
+    aac, opus = synthetic("aac", rate=44_100), synthetic("opus")
+
+    assert segment_ticks([aac, opus], 4.0) == [172 * 1024, 200 * 960]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "extension"),
+    [
+        ("aac-96k", "-c copy -f adts", "aac"),
+        ("opus-96k", "-c copy", "ogg"),
+        ("opus-96k", "-c copy", "webm"),
+        ("flac-24-96k", "-c copy", "flac"),
+        ("flac-24-96k", "-c:a alac", "m4a"),
+        ("aac-96k", "-c copy -movflags +frag_keyframe+empty_moov", "mp4"),
+    ],
+)
+def test_every_container_is_taken(name, arguments, extension, encoded, transcode, tmp_path):
+    path = tmp_path / f"in.{extension}"
+    transcode("-i", str(encoded[name]), *arguments.split(), str(path))
+    result = run(path, "--output", tmp_path / "out", "--key", f"{KID}:{KEY}", "--json")
+
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["renditions"][0]["segments"] == 3
+
+
+def test_keys_of_a_track_come_from_the_vault_tier_by_tier(encoded, ladder, tmp_path):
+    files = [ladder[0], encoded["flac-16-44k"]]
+    arguments = (*files, "--track-id", "song", "--json")
+    first = run(*arguments, "--output", tmp_path / "a", home=tmp_path / "home")
+    run(*arguments, "--output", tmp_path / "b", home=tmp_path / "home")
+
+    assert first.exit_code == 0, first.output
+    rows = json.loads(first.stdout)["renditions"]
+    assert [row["tier"] for row in rows] == ["low", "lossless"]
+    assert rows[0]["kid"] != rows[1]["kid"]
+    assert bytes_below(tmp_path / "a") == bytes_below(tmp_path / "b")
+
+
+def test_tiers_may_have_keys_of_their_own(encoded, ladder, tmp_path):
+    files = [ladder[0], encoded["flac-16-44k"]]
+    keys = ["--key", f"low={KID}:{KEY}", "--key", f"lossless={OTHER}"]
+    result = run(*files, "--output", tmp_path / "out", *keys, "--json")
+
+    kids = [row["kid"]["cbcs"] for row in json.loads(result.stdout)["renditions"]]
+    assert kids == [str(uuid.UUID(KID)), str(uuid.UUID(OTHER[:32]))]
+
+
+BAD = {
+    "no key": ([], "keys come from one place"),
+    "two sources": (["--scheme", "clear", "--key", f"{KID}:{KEY}"], "keys come from one place"),
+    "short key": (["--key", f"{KID}:{KEY[:-2]}"], "has not 32 hex digits"),
+    "unknown tier": (["--key", f"best={KID}:{KEY}"], "for an unknown tier"),
+    "no key for the tier": (["--key", f"lossless={KID}:{KEY}"], "there is no key for the tier low"),
+    "two keys": (["--key", f"{KID}:{KEY}", "--key", OTHER], "a tier has two keys"),
+    "odd fields": (["--keys", f"key_id={KID}:key={KEY}:pssh=00"], "cannot be understood"),
+    "short IV": (["--key", f"{KID}:{KEY}", "--iv", "0011"], "the IV does not fit"),
+    "a path as a name": (["--scheme", "clear", "--mpd", "../x.mpd"], "cannot be a manifest's name"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_cannot_be_done_is_one_error_and_leaves_nothing(case, ladder, tmp_path):
+    arguments, words = BAD[case]
+    result = run(*ladder, "--output", tmp_path / "out", *arguments)
+
+    assert isinstance(result.exception, ToolkitError)
+    assert words in result.exception.message
+    assert list(tmp_path.iterdir()) == []
+    assert KEY[:-2] not in f"{result.output} {result.exception} {result.exception.hint}"
+
+
+def test_files_of_two_masters_are_refused(ladder, transcode, tmp_path):
+    short = tmp_path / "short.mp4"
+    transcode("-i", str(ladder[1]), "-t", "5", "-c", "copy", str(short))
+    result = run(ladder[0], short, "--output", tmp_path / "out", "--scheme", "clear")
+
+    assert re.fullmatch(r"aac-96k.mp4 lasts 10.123 s, short.mp4 \d.\d+ s", result.exception.message)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_audio_is_named(ladder, tmp_path):
+    bad = tmp_path / "notes.txt"
+    bad.write_text("no music " * 1000)
+    for path in (bad, tmp_path / "missing.mp4"):
+        result = run(ladder[0], path, "--output", tmp_path / "out", "--scheme", "clear")
+        assert path.name in result.exception.message
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_folder_with_something_in_it_is_left_alone(ladder, tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    result = run(ladder[0], "--output", tmp_path, "--scheme", "clear")
+
+    assert "is not empty" in result.exception.message
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+
+
+def test_one_rung_twice_is_refused(ladder, tmp_path):
+    result = run(ladder[0], ladder[0], "--output", tmp_path / "out", "--scheme", "clear")
+
+    assert "are both aac-" in result.exception.message
