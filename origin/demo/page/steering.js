@@ -19,8 +19,8 @@ export function teachShaka(player, shaka, pathways) {
 function declareInMpd(text, uri, pathways) {
   const mpd = new DOMParser().parseFromString(text, "application/xml");
   // Shaka knows no adaptation-set-switching and never adapts between sets of different ids: a
-  // listener would stay in the tier of the first segment. Without ids it adapts among all tiers.
-  for (const set of mpd.querySelectorAll("AdaptationSet")) set.removeAttribute("id");
+  // listener would stay in the tier of the first segment. Its parser accepts one id for all.
+  for (const set of mpd.querySelectorAll("AdaptationSet")) set.setAttribute("id", "1");
   for (const base of mpd.querySelectorAll("MPD > BaseURL[serviceLocation]")) {
     const url = new URL(base.textContent.trim(), uri);
     for (const { id, baseUrl } of pathways) {
