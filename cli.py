@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # slow to import: for the type checker alone
     from packager.keysource import KeySource
 
 COMMANDS = {
+    "album": "origin.album_commands:album",
     "demo": "origin.demo.commands:demo",
     "ingest": "ingest.commands:ingest",
     "inspect": "packager.commands:inspect",
