@@ -108,3 +108,12 @@ async def test_forged_and_expired_licence_tokens_play_nothing(service, player):
     with pytest.raises(AssertionError):
         await player.play(timeout_s=4)
     assert (await player.state()).time < NOTHING_S
+
+
+@pytest.mark.parametrize(("name", "kind"), COMBINATIONS)
+async def test_a_good_line_is_given_the_best_rung_of_the_plan(service, player, name, kind):
+    await _open(player, name, service.start(TRACK), kind)
+    await player.play()
+
+    # tiers have keys of their own: players must adapt across AdaptationSets
+    await player.until(lambda s: s.rung in {"aac-320k", "opus-160k"}, "adapts upwards")
