@@ -4,6 +4,7 @@ Read only: what we write is fragmented and has no sample tables.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import numpy as np
@@ -14,11 +15,16 @@ from packager.mp4.grammar import Box, Bytes, Fields, only, optional
 
 MAX_SAMPLES = 1 << 26
 """Two weeks of AAC."""
+MAX_RUNS = 3
+"""Durations that are told apart; files with more than two are for `packager.demux` to refuse."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SampleTables:
-    """Sizes of all samples in bytes, offsets of the chunks in the file, samples in each chunk."""
+    """Sizes of all samples in bytes, offsets of the chunks in the file, samples in each chunk.
+
+    `durations` are runs of (samples, ticks of each), at most `MAX_RUNS`.
+    """
 
     sizes: NDArray[np.uint32]
     chunk_offsets: NDArray[np.int64]
@@ -30,15 +36,15 @@ class SampleTables:
         """Read the tables of a file of *file_size* bytes; raise MalformedBoxError, nothing else."""
         sizes = _sizes(only(stbl, b"stsz"), file_size)
         wide = optional(stbl, b"co64")
-        offsets = _rows(only(stbl, b"stco"), 1) if wide is None else _rows(wide, 1, ">i8")
-        samples = _chunk_samples(_rows(only(stbl, b"stsc"), 3), len(offsets))
+        narrow = _rows(only(stbl, b"stco"), 1) if wide is None else _rows(wide, 1, ">i8")
+        offsets = narrow.astype(np.int64)
+        samples = _chunk_samples(_rows(only(stbl, b"stsc"), 3).astype(np.int64), len(offsets))
         if int(samples.sum()) != len(sizes) or (offsets < 0).any():
             raise MalformedBoxError("stsc, stco and stsz do not fit together")
         runs = _rows(only(stbl, b"stts"), 2)
-        if int(runs[:, 0].sum()) != len(sizes):
+        if int(runs[:, 0].sum(dtype=np.int64)) != len(sizes):
             raise MalformedBoxError("stts and stsz count different samples")
-        durations = tuple((int(n), int(ticks)) for n, ticks in _merged(runs))
-        return cls(sizes, offsets[:, 0], samples, durations)
+        return cls(sizes, offsets[:, 0], samples, _merged(runs))
 
     def start_if_contiguous(self) -> int | None:
         """Where the first sample lies if all others follow without a gap, else None."""
@@ -64,12 +70,13 @@ def _sizes(payload: Bytes, file_size: int) -> NDArray[np.uint32]:
     return np.frombuffer(fields.view(4 * count), ">u4").astype(np.uint32)
 
 
-def _rows(payload: Bytes, columns: int, kind: str = ">u4") -> NDArray[np.int64]:
+def _rows(payload: Bytes, columns: int, kind: str = ">u4") -> NDArray[np.integer]:
+    """A table as it lies in the file, not copied."""
     fields = Fields(payload)
     fields.version()
     count = fields.uint(4)
     data = fields.view(count * columns * np.dtype(kind).itemsize)
-    return np.frombuffer(data, kind).astype(np.int64).reshape(count, columns)
+    return np.frombuffer(data, kind).reshape(count, columns)
 
 
 def _chunk_samples(runs: NDArray[np.int64], chunks: int) -> NDArray[np.int64]:
@@ -80,9 +87,9 @@ def _chunk_samples(runs: NDArray[np.int64], chunks: int) -> NDArray[np.int64]:
     return np.repeat(runs[:, 1], repeats)
 
 
-def _merged(runs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Runs of one duration joined, empty ones dropped."""
+def _merged(runs: NDArray[np.integer]) -> tuple[tuple[int, int], ...]:
+    """Runs of one duration joined, empty ones dropped, and what exceeds `MAX_RUNS` in the last."""
     runs = runs[runs[:, 0] > 0]
-    starts = np.flatnonzero(np.diff(runs[:, 1], prepend=-1))
-    counts = np.add.reduceat(runs[:, 0], starts) if len(starts) else runs[:0, 0]
-    return np.column_stack((counts, runs[starts, 1]))
+    changes = np.flatnonzero(runs[1:, 1] != runs[:-1, 1])[: MAX_RUNS - 1]
+    bounds = pairwise((0, *(changes + 1).tolist(), len(runs)))
+    return tuple((int(runs[a:b, 0].sum(dtype=np.int64)), int(runs[a, 1])) for a, b in bounds if b)
