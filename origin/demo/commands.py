@@ -86,32 +86,46 @@ def demo(wiring: Wiring, *, port: int, seconds: int, players: Path, open_page: b
         user_secret=wiring.home.keyring.secret("user"),
     )
     with _server(wiring.home, page):
-        url = f"http://127.0.0.1:{page.page_port}/"
-        click.echo(f"page      {url}")
-        for shaped in page.pathways:
-            click.echo(f"pathway   {shaped.base_url} ({shaped.id}, +{shaped.latency_ms} ms)")
-        click.echo(f"server    {page.server_url}")
-        if not (players / "shaka-player").exists():
-            click.echo("missing   shaka-player: run 'make players' (needs npm)", err=True)
-        click.echo("Press Ctrl-C to stop.", err=True)
-        run_page(page, when_ready=lambda: open_page and webbrowser.open(url))
+        run_page(page, when_ready=lambda: _announce(page, open_page=open_page))
+
+
+def _announce(page: "DemoPage", *, open_page: bool) -> None:
+    url = f"http://127.0.0.1:{page.page_port}/"
+    click.echo(f"page      {url}")
+    for shaped in page.pathways:
+        click.echo(f"pathway   {shaped.base_url} ({shaped.id}, +{shaped.latency_ms} ms)")
+    click.echo(f"server    {page.server_url}")
+    if not (page.players / "shaka-player").exists():
+        click.echo("missing   shaka-player: run 'make players' (needs npm)", err=True)
+    click.echo("Press Ctrl-C to stop.", err=True)
+    if open_page:
+        webbrowser.open(url)
 
 
 def _synthesise(folder: Path, seconds: int) -> list[Path]:
     """Masters of *seconds*; made once, since the same command gives the same bytes."""
     folder = folder / f"{seconds}s"
-    command = [sys.executable, "-m", "ingest.synthesis", str(folder), "--seconds", str(seconds)]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "ingest.synthesis",
+        str(folder),
+        "--seconds",
+        str(seconds),
+    ]
     if not folder.exists():
         click.echo(f"Synthesising masters of {seconds} s", err=True)
         partial = folder.with_suffix(".partial")
-        command[3] = str(partial)
+        command[4] = str(partial)
         subprocess.run(command, check=True, stdout=sys.stderr, timeout=SYNTHESIS_TIMEOUT_S)  # noqa: S603  our own module
         partial.rename(folder)
     return sorted(p for p in folder.iterdir() if p.is_file())
 
 
 def _tonearm(home: Home, arguments: list[str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "cli", "--home", str(home.path), *arguments]
+    # -P: what lies in the working folder is not ours
+    command = [sys.executable, "-P", "-m", "cli", "--home", str(home.path), *arguments]
     return subprocess.Popen(command)  # noqa: S603  our own command line
 
 

@@ -91,7 +91,12 @@ DEMO = web.AppKey("demo", _Demo)
 
 def run_page(page: DemoPage, *, when_ready: Callable[[], object]) -> None:
     """Serve the page until SIGINT or SIGTERM; *when_ready* is called once everything answers."""
-    asyncio.run(_serve(page, when_ready))
+    try:
+        asyncio.run(_serve(page, when_ready))
+    except OSError as error:
+        raise UnavailableError(
+            f"the demo cannot listen: {error.strerror}", hint="choose another --port"
+        ) from None
 
 
 async def _serve(page: DemoPage, when_ready: Callable[[], object]) -> None:
