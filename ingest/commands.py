@@ -13,6 +13,7 @@ import click
 
 from core.errors import InvalidInputError
 from core.home import Home
+from core.jsonlines import json_line
 
 if TYPE_CHECKING:  # slow to import: for the type checker alone
     from core.catalogue import Catalogue
@@ -162,7 +163,7 @@ def _run(
 
     def finished(outcome: "Outcome") -> None:
         if as_json:
-            click.echo(json.dumps(outcome.as_json()))
+            click.echo(json_line(outcome.as_json()))
         if outcome.error:
             errors.print(f"error: {outcome.path}: {outcome.error}", style="red", markup=False)
             errors.print(f"hint: {outcome.hint}", markup=False)

@@ -1,11 +1,12 @@
 """Results of the origin's commands on stdout: a line for people, or JSON."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import click
+
+from core.jsonlines import json_line
 
 
 def json_option(function: Callable[..., None]) -> Callable[..., None]:
@@ -17,7 +18,7 @@ def json_option(function: Callable[..., None]) -> Callable[..., None]:
 
 def print_fields(fields: dict[str, Any], *, as_json: bool, line: str) -> None:
     """Print one result: *fields* as JSON, or *line* for people."""
-    click.echo(json.dumps(fields, default=str, ensure_ascii=False) if as_json else line)
+    click.echo(json_line(fields) if as_json else line)
 
 
 def format_time(at_s: float) -> str:

@@ -1,7 +1,6 @@
 """`tonearm tier`: where the bytes of tracks are, and moving them."""
 
 import asyncio
-import json
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import click
 
 from core.errors import IntegrityError, NotFoundError, RestoringError, ToolkitError
 from core.home import Home
+from core.jsonlines import json_line
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from core.catalogue import Catalogue, Tail, Track
@@ -226,7 +226,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
 def _print(places: TrackPlaces, *, as_json: bool) -> None:
     if as_json:
         row = {name: getattr(places, name) for name in TrackPlaces.__slots__}
-        click.echo(json.dumps(row))
+        click.echo(json_line(row))
         return
     click.echo(
         f"{places.track_id}  {places.tail}  {places.files} files"

@@ -69,7 +69,7 @@ def test_tracks_are_listed_and_shown(home):
     assert "song\tpublished\thot" in run(home, "track", "list").stdout
     (shown,) = lines(run(home, "track", "show", "song", "--json"))
     assert [r["name"] for r in shown["renditions"]] == ["aac-96k", "aac-160k", "aac-320k"]
-    assert shown["loudness"]["integrated_lufs"] == -14.0
+    assert shown["loudness"]["integratedLufs"] == -14.0
     assert "aac-320k" in run(home, "track", "show", "song").stdout
 
 
@@ -123,7 +123,7 @@ def test_a_path_is_signed_for_no_more_than_it_names(home):
     assert signed["path"].endswith(path)
     token = signed["path"].split("/")[1]
     (shown,) = lines(run(home, "token", "show", token, "--json"))
-    assert (shown["kind"], shown["track_id"], shown["tier"]) == ("url", "song", "normal")
+    assert (shown["kind"], shown["trackId"], shown["tier"]) == ("url", "song", "normal")
     run(home, "sign", "/etc/passwd", fails=InvalidInputError)
     run(home, "sign", "/m/a/b/../c/d/high.m3u8", fails=InvalidInputError)
 

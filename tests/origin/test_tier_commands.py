@@ -151,13 +151,13 @@ def test_a_track_goes_cold_and_comes_back(wiring, run):
     assert result.exit_code == 0
     [row] = [json.loads(line) for line in result.stdout.splitlines()]
     intro = 2 * (700 + 200 + 3000 + 3001)
-    assert (row["track_id"], row["tail"], row["files"]) == ("one", "cold", 2)
-    assert (row["hot_size"], row["cold_size"]) == (intro, whole)
+    assert (row["trackId"], row["tail"], row["files"]) == ("one", "cold", 2)
+    assert (row["hotSize"], row["coldSize"]) == (intro, whole)
     assert tail_of(wiring, "one") is Tail.COLD
     assert read(wiring, files) == files
 
     rows = [json.loads(line) for line in run("status", "--json").stdout.splitlines()]
-    assert [(r["track_id"], r["tail"], r["hot_size"]) for r in rows] == [
+    assert [(r["trackId"], r["tail"], r["hotSize"]) for r in rows] == [
         ("one", "cold", intro),
         ("two", "hot", whole),
     ]
@@ -191,7 +191,7 @@ def test_what_fails_is_reported_and_the_others_go_on(wiring, run):
     assert result.exit_code == 1
     assert "error: none: there is no track none" in result.stderr
     assert "hint:" in result.stderr
-    assert [json.loads(line)["track_id"] for line in result.stdout.splitlines()] == [
+    assert [json.loads(line)["trackId"] for line in result.stdout.splitlines()] == [
         "rotten",
         "good",
     ]

@@ -76,11 +76,11 @@ def album(masters, tmp_path_factory):
     tracks, keys = [], {}
     ring = home.keyring
     vault = Vault.open(home.keys_path, ring.secret("root"), ring.secret("kid"))
-    for line in sorted(out.splitlines(), key=lambda text: json.loads(text)["track_id"]):
+    for line in sorted(out.splitlines(), key=lambda text: json.loads(text)["trackId"]):
         made = json.loads(line)
-        folder = home.path / "hot/tracks" / made["track_id"] / made["generation"]
+        folder = home.path / "hot/tracks" / made["trackId"] / made["generation"]
         tracks.append(presentation.decode((folder / "presentation.json").read_bytes()))
-        found = vault.keys(KeyRequest(made["track_id"], TIERS, (Scheme.CBCS,)))
+        found = vault.keys(KeyRequest(made["trackId"], TIERS, (Scheme.CBCS,)))
         keys |= {key.description.kid.hex: key.key.hex() for key in found}
     return Album(home, master, tuple(tracks), keys)
 

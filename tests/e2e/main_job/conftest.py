@@ -190,7 +190,7 @@ def service(tmp_path_factory):
         shapers = Shapers(port, server_port)
         service = Service(home, port, url, masters, shapers, log)
         for line in ingested:
-            track_id, generation = line["track_id"], line["generation"]
+            track_id, generation = line["trackId"], line["generation"]
             path = home.path / "hot/tracks" / track_id / generation / "presentation.json"
             service.tracks[track_id] = presentation.decode(path.read_bytes())
         yield service
