@@ -113,6 +113,18 @@ class Loudness:
     true_peak_dbtp: float | None
 
 
+_LATE = {"late": True}
+"""Marks fields that came later: left out of JSON at their default, so that old hashes hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChange:
+    """From segment `segment` on (the first is 0), packets are encrypted with the key `kid`."""
+
+    segment: int
+    kid: uuid.UUID
+
+
 @dataclass(frozen=True, slots=True)
 class MediaFile:
     """One CMAF file of a rendition: init, one `sidx`, then the fragments.
@@ -122,9 +134,12 @@ class MediaFile:
         init_size: Bytes of `ftyp` and `moov`, which start the file.
         index_size: Bytes of the `sidx` that follows.
         segment_sizes: Bytes of each `moof` + `mdat`; the sum with the two above is `size`.
-        kid: Of the content key; None in the clear.
+        kid: Of the content key; None in the clear. With `key_changes`, of the first one.
         average_bps: Measured over the whole track.
         peak_bps: Of the largest segment; never below `average_bps`.
+        clear_segments: How many segments at the start are not encrypted: the clear lead.
+        crypt_blocks: 10 if a cbcs pattern of 10:0 is signalled; 0 for the usual 0:0.
+        key_changes: Where other keys begin, in order.
     """
 
     drm: DrmProfile
@@ -137,6 +152,21 @@ class MediaFile:
     average_bps: int
     peak_bps: int
     kid: uuid.UUID | None = None
+    clear_segments: int = field(default=0, metadata=_LATE)
+    crypt_blocks: int = field(default=0, metadata=_LATE)
+    key_changes: tuple[KeyChange, ...] = field(default=(), metadata=_LATE)
+
+    @property
+    def kids(self) -> tuple[uuid.UUID, ...]:
+        """Of all its keys, in the order in which they are needed; empty in the clear."""
+        return () if self.kid is None else (self.kid, *(c.kid for c in self.key_changes))
+
+    def kid_at(self, segment: int) -> uuid.UUID | None:
+        """Of the key of a segment, the first being 0; None if that one is in the clear."""
+        if segment < self.clear_segments:
+            return None
+        before = [change.kid for change in self.key_changes if change.segment <= segment]
+        return before[-1] if before else self.kid
 
 
 @dataclass(frozen=True, slots=True)

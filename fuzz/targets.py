@@ -38,7 +38,8 @@ from packager.mp4.ftyp import FileType
 from packager.mp4.hdlr import Handler
 from packager.mp4.ludt import LoudnessBox
 from packager.mp4.mdhd import MediaHeader
-from packager.mp4.moof import IV_SIZE, MovieFragment
+from packager.mp4.moof import MovieFragment
+from packager.mp4.moof_size import IV_SIZE
 from packager.mp4.moov import Movie
 from packager.mp4.mvex import MovieExtends
 from packager.mp4.mvhd import MovieHeader

@@ -176,7 +176,7 @@ class _Rotating:
         self, before: tuple[ContentKey, ...], after: tuple[ContentKey, ...]
     ) -> tuple[Presentation, dict[str, bytes | Path]]:
         """The new description, and its media files by object key."""
-        old_keys, new_keys = _by_use(before), _by_use(after)
+        new_keys = _by_use(after)
         for drm in {file.drm for rendition in self._old.renditions for file in rendition.files}:
             (self._folder / drm).mkdir()
         renditions: list[Rendition] = []
@@ -185,8 +185,7 @@ class _Rotating:
             file = old.files[0]  # all hold the same packets
             stored = self._scratch / "stored.mp4"
             await self._fetch(file, stored)
-            key = old_keys.get((old.tier, file.drm))
-            made = await asyncio.to_thread(self._package, old, stored, key, new_keys)
+            made = await asyncio.to_thread(self._package, old, stored, before, new_keys)
             renditions.append(made[0])
             verified.append(made[1])
         check_ivs(renditions, verified)
@@ -216,10 +215,10 @@ class _Rotating:
             )
 
     def _package(
-        self, old: Rendition, stored: Path, key: ContentKey | None, keys: Keys
+        self, old: Rendition, stored: Path, before: tuple[ContentKey, ...], keys: Keys
     ) -> tuple[Rendition, Verifications]:
         """Decrypt one rendition, write it under its new keys, and prove the files."""
-        track = reopen(stored, old, old.files[0], key, self._scratch / "packets")
+        track = reopen(stored, old, old.files[0], before, self._scratch / "packets")
         outputs = {
             drm: Output(
                 packaged_path(self._folder, drm, old.name),

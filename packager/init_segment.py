@@ -1,15 +1,12 @@
 """The init segment: what a CMAF audio track says about itself before its first fragment."""
 
-from core.errors import InvalidInputError
-from core.model import Codec, ContentKey, DrmProfile, Loudness, Scheme
-from packager import cenc
+from core.model import Codec, Loudness, Scheme
 from packager.mp4.ftyp import FileType
 from packager.mp4.ludt import LoudnessBox, LoudnessInfo
-from packager.mp4.moof import IV_SIZE
 from packager.mp4.moov import Movie
 from packager.mp4.sinf import Protection
 from packager.mp4.stsd import AudioEntry, CodecConfig
-from packager.mp4.tenc import TrackEncryption
+from packager.protection import FileProtection
 from packager.source import EncodedTrack
 
 _OPUS_ROLL_SAMPLES = 3840
@@ -26,16 +23,16 @@ def loudness_box(track: Loudness | None, album: Loudness | None) -> LoudnessBox 
     )
 
 
-def init_segment(
-    track: EncodedTrack, protection: Protection | None, ludt: LoudnessBox | None, pssh: list[bytes]
-) -> bytes:
-    """`ftyp` and `moov`."""
+def init_segment(track: EncodedTrack, how: FileProtection, ludt: LoudnessBox | None) -> bytes:
+    """`ftyp` and `moov`; these name the first key alone."""
+    signals = how.keys[0].description.signals if how.keys else ()
     entry = AudioEntry(
         track.config,
         track.channels,
         track.bit_depth or 16,
         entry_rate(track.sample_rate),
-        protection,
+        protection_of(how, track.config),
+        clear_lead=how.clear_segments > 0,
     )
     movie = Movie(
         timescale=track.timing.timescale,
@@ -45,7 +42,7 @@ def init_segment(
         priming=track.timing.priming,
         roll_distance=roll_distance(track.codec, track.frame_samples),
         loudness=ludt,
-        pssh=tuple(pssh),
+        pssh=tuple(s.pssh for s in signals if s.pssh),
     )
     return file_type(track.codec, track.channels, track.sample_rate).encode() + movie.encode()
 
@@ -74,23 +71,12 @@ def entry_rate(rate: int) -> int:
     return rate
 
 
-def protection_of(
-    drm: DrmProfile, key: ContentKey | None, config: CodecConfig
-) -> Protection | None:
+def protection_of(how: FileProtection, config: CodecConfig) -> Protection | None:
     """What the sample entry says about encryption; None in the clear.
 
     Raises:
-        InvalidInputError: The key is missing, superfluous or does not fit the scheme.
+        InvalidInputError: A key does not fit the scheme.
     """
-    if drm is DrmProfile.CLEAR:
-        if key is not None:
-            raise InvalidInputError("a clear file needs no content key")
-        return None
-    if key is None:
-        raise InvalidInputError(f"there is no content key for {drm}")
-    constant = drm is DrmProfile.CBCS
-    cenc.check_key(key.key, key.iv, cenc.BLOCK if constant else IV_SIZE)
-    kid = key.description.kid
-    # audio is encrypted in full samples: a cbcs pattern of 0:0 (9.7)
-    tenc = TrackEncryption(kid, 0, key.iv) if constant else TrackEncryption(kid, IV_SIZE)
-    return Protection(config.ENTRY, Scheme(drm.value), tenc)
+    # audio is encrypted in full samples: a cbcs pattern of 0:0 (9.7), or 10:0 on request
+    tenc = how.track_encryption
+    return Protection(config.ENTRY, Scheme(how.drm.value), tenc) if tenc else None

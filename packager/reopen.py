@@ -6,6 +6,7 @@ fragment and the packets' sizes.
 
 import hashlib
 from array import array
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,15 @@ from core.errors import IntegrityError, MalformedBoxError
 from core.model import ContentKey, DrmProfile, MediaFile, Rendition
 from packager import cenc
 from packager.mp4.grammar import Bytes, only, read_boxes
-from packager.mp4.moof import IV_SIZE, MovieFragment
+from packager.mp4.moof import MovieFragment
+from packager.mp4.moof_size import IV_SIZE
 from packager.mp4.moov import Movie
+from packager.protection import FileProtection
 from packager.source import EncodedTrack, map_file, release
 
 
 def reopen(
-    path: Path, rendition: Rendition, file: MediaFile, key: ContentKey | None, packets: Path
+    path: Path, rendition: Rendition, file: MediaFile, keys: Sequence[ContentKey], packets: Path
 ) -> EncodedTrack:
     """Decrypt the file at *path*.
 
@@ -28,16 +31,16 @@ def reopen(
         path: A copy of *file*; must not change meanwhile.
         rendition: What it is a file of.
         file: What is promised about it.
-        key: Its content key; None in the clear.
+        keys: Its content keys, perhaps among others.
         packets: Where the packets go; the result is a view of it.
 
     Raises:
         IntegrityError: The file is not the one that was promised, or the key does not open it.
     """
     try:
-        data = map_file(path)
+        data, how = map_file(path), FileProtection.promised(file, keys)
         movie = Movie.decode(only(read_boxes(data[: file.init_size]), b"moov"))
-        sizes = _decrypt_all(data, file, key, packets, rendition.packets_sha256)
+        sizes = _decrypt_all(data, file, how, packets, rendition.packets_sha256)
         payload = map_file(packets)
     except MalformedBoxError as error:
         raise IntegrityError(f"{rendition.name}/{file.drm}: {error.message}") from error
@@ -56,17 +59,17 @@ def reopen(
 
 
 def _decrypt_all(
-    data: memoryview, file: MediaFile, key: ContentKey | None, packets: Path, promised: str
+    data: memoryview, file: MediaFile, how: FileProtection, packets: Path, promised: str
 ) -> "array[int]":
     """Write all packets to *packets*; their sizes."""
     sizes, digest = array("I"), hashlib.sha256()
     at = file.init_size + file.index_size
     iv_size = IV_SIZE if file.drm is DrmProfile.CENC else 0
     with packets.open("wb") as out:
-        for size in file.segment_sizes:
+        for number, size in enumerate(file.segment_sizes):
             boxes = read_boxes(data[at : at + size])
             fragment = MovieFragment.decode(only(boxes, b"moof"), iv_size)
-            clear = decrypt(fragment, only(boxes, b"mdat"), file.drm, key)
+            clear = _decrypt(fragment, only(boxes, b"mdat"), how, number)
             digest.update(clear)
             out.write(clear)
             sizes.extend(fragment.sizes)
@@ -80,20 +83,14 @@ def _decrypt_all(
     return sizes
 
 
-def decrypt(
-    fragment: MovieFragment, mdat: memoryview, drm: DrmProfile, key: ContentKey | None
-) -> Bytes:
-    """The packets of one fragment, one after the other.
-
-    Raises:
-        MalformedBoxError: The fragment does not go with *drm*.
-    """
-    sizes, senc = np.array(fragment.sizes, np.int64), fragment.encryption
+def _decrypt(fragment: MovieFragment, mdat: memoryview, how: FileProtection, segment: int) -> Bytes:
+    """The packets of one fragment, one after the other."""
+    sizes, senc, key = np.array(fragment.sizes, np.int64), fragment.encryption, how.key_at(segment)
     if (senc is None) != (key is None) or int(sizes.sum()) != len(mdat):
         raise MalformedBoxError("senc, mdat and key do not go together")
     if key is None or senc is None:
         return mdat
-    if drm is DrmProfile.CBCS:
+    if how.drm is DrmProfile.CBCS:
         return cenc.cbcs_decrypt(key.key, key.iv, mdat, sizes)
     first_iv = int.from_bytes(senc.ivs[:IV_SIZE], "big")
     return cenc.cenc_crypt(key.key, first_iv, mdat, sizes)

@@ -25,12 +25,14 @@ from core.model import (
 )
 from packager import cenc
 from packager.grid import Grid, bitrates, edited_ticks, grid_of
-from packager.init_segment import init_segment, loudness_box, protection_of, roll_distance
+from packager.init_segment import init_segment, loudness_box, roll_distance
 from packager.mp4.grammar import HEADER_SIZE
 from packager.mp4.ludt import LoudnessBox
-from packager.mp4.moof import MovieFragment, moof_size
+from packager.mp4.moof import MovieFragment
+from packager.mp4.moof_size import moof_size
 from packager.mp4.senc import SampleEncryption
 from packager.mp4.sidx import MAX_REFERENCE_SIZE, Reference, SegmentIndex
+from packager.protection import NO_CHOICES, Encryption, FileProtection
 from packager.source import EncodedTrack, release
 
 
@@ -39,12 +41,19 @@ class Output:
     """A file to write; `key` is None in the clear.
 
     `first_sample` is how many samples earlier renditions have encrypted with this `cenc` key: IVs
-    go on counting from there, so that none repeats.
+    go on counting from there, so that none repeats. `later_keys` follow the first one where keys
+    change within the track.
     """
 
     path: Path
     key: ContentKey | None = None
     first_sample: int = 0
+    later_keys: tuple[ContentKey, ...] = ()
+
+    @property
+    def keys(self) -> tuple[ContentKey, ...]:
+        """All of them, in order."""
+        return (self.key, *self.later_keys) if self.key else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ def package(  # noqa: PLR0913  # a rendition has as many independent properties
     key_prefix: str,
     loudness: Loudness | None = None,
     album_loudness: Loudness | None = None,
+    encryption: Encryption = NO_CHOICES,
 ) -> Rendition:
     """Write *track* once for each of *outputs*, in one pass.
 
@@ -78,6 +88,7 @@ def package(  # noqa: PLR0913  # a rendition has as many independent properties
         key_prefix: Of the object keys, without a trailing slash.
         loudness: Of the track, for `ludt`.
         album_loudness: Of its album.
+        encryption: Clear lead, change of keys and pattern.
 
     Raises:
         InvalidInputError: A key does not fit its scheme, or the track cannot be cut.
@@ -86,7 +97,17 @@ def package(  # noqa: PLR0913  # a rendition has as many independent properties
     ludt = loudness_box(loudness, album_loudness)
     with ExitStack() as stack:
         files = {
-            drm: stack.enter_context(closing(_File(track, grid, ludt, drm, output)))
+            drm: stack.enter_context(
+                closing(
+                    _File(
+                        track,
+                        grid,
+                        ludt,
+                        output,
+                        FileProtection.chosen(drm, output.keys, encryption, len(grid.ticks)),
+                    )
+                )
+            )
             for drm, output in outputs.items()
         }
         packets = _write(track, grid, list(files.values()))
@@ -106,16 +127,21 @@ def package(  # noqa: PLR0913  # a rendition has as many independent properties
     )
 
 
-def layout_of(track: EncodedTrack, grid: Grid, init: bytes, profile: DrmProfile) -> FileLayout:
+def layout_of(track: EncodedTrack, grid: Grid, init: bytes, how: FileProtection) -> FileLayout:
     """Sizes of all fragments, and the `sidx` that lists them on the edited timeline."""
     roll = roll_distance(track.codec, track.frame_samples) is not None
     short_last = track.last_frame_samples != track.frame_samples
-    ivs = {DrmProfile.CLEAR: None, DrmProfile.CBCS: False, DrmProfile.CENC: True}[profile]
     payloads = np.add.reduceat(track.sizes, grid.cuts[:-1], dtype=np.int64).tolist()
     sizes = []
-    for (start, end), payload in zip(grid.spans, payloads, strict=True):
+    for number, ((start, end), payload) in enumerate(zip(grid.spans, payloads, strict=True)):
         durations = short_last and end == len(track.sizes)
-        header = moof_size(end - start, durations=durations, roll=roll, ivs=ivs)
+        header = moof_size(
+            end - start,
+            durations=durations,
+            roll=roll,
+            ivs=how.ivs_at(number),
+            own_key=how.own_key_size(number),
+        )
         sizes.append(header + HEADER_SIZE + payload)
     if max(sizes) > MAX_REFERENCE_SIZE:
         raise InvalidInputError("a segment is larger than 2 GiB", hint="cut shorter segments")
@@ -160,18 +186,13 @@ class _File:
         track: EncodedTrack,
         grid: Grid,
         ludt: LoudnessBox | None,
-        drm: DrmProfile,
         output: Output,
+        how: FileProtection,
     ) -> None:
-        self._track, self._grid, self._drm = track, grid, drm
-        self._key = output.key
-        protection = protection_of(drm, output.key, track.config)
-        pssh = [s.pssh for s in output.key.description.signals if s.pssh] if output.key else []
-        self._layout = layout_of(track, grid, init_segment(track, protection, ludt, pssh), drm)
+        self._track, self._grid, self._how = track, grid, how
+        self._first_sample = output.first_sample
+        self._layout = layout_of(track, grid, init_segment(track, how, ludt), how)
         self._roll = roll_distance(track.codec, track.frame_samples) is not None
-        self._first_iv = 0
-        if output.key and drm is DrmProfile.CENC:
-            self._first_iv = int.from_bytes(output.key.iv, "big") + output.first_sample
         self._written = 0
         self._sequence = 0
         self._sha256 = hashlib.sha256()
@@ -183,7 +204,8 @@ class _File:
     ) -> None:
         """Write the segments of *batch*, whose packets are *data*."""
         first = batch[0][0]
-        body = memoryview(self._encrypt(data, sizes, first))
+        packets = {self._sequence + i: end - start for i, (start, end) in enumerate(batch)}
+        body = memoryview(self._how.encrypt(data, sizes, packets, self._first_sample + first))
         parts: list[bytes | memoryview] = []
         at = 0
         for start, end in batch:
@@ -194,27 +216,18 @@ class _File:
             at += size
         self._put(b"".join(parts))
 
-    def _encrypt(
-        self, data: memoryview, sizes: NDArray[np.uint32], first: int
-    ) -> bytes | memoryview:
-        key = self._key
-        if key is None:
-            return data
-        if self._drm is DrmProfile.CBCS:
-            return cenc.cbcs_encrypt(key.key, key.iv, data, sizes)
-        return cenc.cenc_crypt(key.key, self._first_iv + first, data, sizes)
-
     def _moof(self, start: int, end: int, sizes: NDArray[np.uint32]) -> bytes:
-        track, count = self._track, end - start
+        track, how, count, number = self._track, self._how, end - start, self._sequence
         self._sequence += 1
         durations: tuple[int, ...] = ()
         if end == len(track.sizes) and track.last_frame_samples != track.frame_samples:
             durations = (track.frame_samples,) * (count - 1) + (track.last_frame_samples,)
         encryption = None
-        if self._drm is DrmProfile.CBCS:
+        if how.drm is DrmProfile.CENC and how.key_at(number):
+            first_iv = how.first_iv(number, self._first_sample + start)
+            encryption = SampleEncryption(count, cenc.sample_ivs(first_iv, count))
+        elif how.key_at(number):
             encryption = SampleEncryption(count)
-        elif self._drm is DrmProfile.CENC:
-            encryption = SampleEncryption(count, cenc.sample_ivs(self._first_iv + start, count))
         return MovieFragment(
             self._sequence,
             start * track.frame_samples,
@@ -223,6 +236,9 @@ class _File:
             durations,
             self._roll,
             encryption,
+            description_index=2 if how.keys and encryption is None else 1,
+            key=how.group_at(number),
+            pssh=how.pssh_at(number),
         ).encode()
 
     def _put(self, data: bytes) -> None:
@@ -242,8 +258,8 @@ class _File:
         average, peak = bitrates(layout.segment_sizes, self._grid.ticks, timing)
         size = len(layout.init) + len(layout.index) + sum(layout.segment_sizes)
         assert size == self._written
-        return MediaFile(
-            drm=self._drm,
+        file = MediaFile(
+            drm=self._how.drm,
             key=key,
             size=size,
             sha256=self._sha256.hexdigest(),
@@ -252,5 +268,5 @@ class _File:
             segment_sizes=layout.segment_sizes,
             average_bps=average,
             peak_bps=peak,
-            kid=self._key.description.kid if self._key else None,
         )
+        return self._how.describe(file)

@@ -6,7 +6,7 @@ Reads one fragment at a time.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,10 +21,12 @@ from packager.grid import bitrates, edited_ticks
 from packager.init_segment import entry_rate, file_type, protection_of, roll_distance
 from packager.mp4.ftyp import FileType
 from packager.mp4.grammar import HEADER_SIZE, Bytes, read_boxes
-from packager.mp4.moof import IV_SIZE, MovieFragment
+from packager.mp4.moof import MovieFragment
+from packager.mp4.moof_size import IV_SIZE
 from packager.mp4.moov import Movie
 from packager.mp4.sidx import Reference, SegmentIndex
 from packager.mp4.stsd import AudioEntry
+from packager.protection import FileProtection
 from packager.source import describe, map_file, release
 
 
@@ -45,6 +47,7 @@ def verify_file(
     rendition: Rendition,
     media_file: MediaFile,
     key: ContentKey | None,
+    later_keys: Sequence[ContentKey] = (),
 ) -> Verified:
     """Check everything about one file.
 
@@ -53,11 +56,13 @@ def verify_file(
         rendition: What it is a file of.
         media_file: What is promised about it; one of the rendition's.
         key: Its content key; None in the clear.
+        later_keys: Those that follow, where keys change within the track.
 
     Raises:
         IntegrityError: Something is wrong; the message says what and where.
     """
-    check = _Check(rendition, media_file, key)
+    keys = (key, *later_keys) if key else ()
+    check = _Check(rendition, media_file, keys)
     with check.located("file", 0):
         data = map_file(source) if isinstance(source, Path) else memoryview(source)
     return check.run(data)
@@ -74,18 +79,20 @@ def overlapping_ivs(ranges: list[Verified]) -> bool:
 class _Check:
     """One run over one file; `_where` is what an error message starts with."""
 
-    def __init__(self, rendition: Rendition, file: MediaFile, key: ContentKey | None) -> None:
-        self._rendition, self._file, self._key = rendition, file, key
+    def __init__(self, rendition: Rendition, file: MediaFile, keys: tuple[ContentKey, ...]) -> None:
+        self._rendition, self._file, self._keys = rendition, file, keys
         self._where = f"{rendition.name}/{file.drm}"
         self._packets = hashlib.sha256()
         self._count = 0
+        self._how = FileProtection(DrmProfile.CLEAR)
         self._first_iv: int | None = None
 
     def run(self, data: memoryview) -> Verified:
         """All checks, the cheap ones first."""
         file, rendition = self._file, self._rendition
         self._equal("the file's size", len(data), file.size)
-        self._equal("key", self._key and self._key.description.kid, file.kid)
+        self._equal("keys", tuple(key.description.kid for key in self._keys), file.kids)
+        self._how = FileProtection.promised(file, self._keys)
         self._promises()
         with self.located("init", 0):
             movie = self._init(data[: file.init_size])
@@ -130,8 +137,8 @@ class _Check:
         self._equal("roll distance", movie.roll_distance, roll)
         self._entry(movie.entry)
         self._protection(movie.entry)
-        if self._key:
-            pssh = tuple(s.pssh for s in self._key.description.signals if s.pssh)
+        if self._keys:
+            pssh = tuple(s.pssh for s in self._keys[0].description.signals if s.pssh)
             self._equal("pssh boxes", movie.pssh, pssh)
         return movie
 
@@ -146,15 +153,12 @@ class _Check:
         self._equal("channels, sample size and rate of the sample entry", fields, expected)
 
     def _protection(self, entry: AudioEntry) -> None:
-        key, drm = self._key, self._file.drm
-        protection = entry.protection
-        if key is None or protection is None:
-            self._equal("protection", protection, None)
-            self._equal("key", key, None)
-            return
-        expected = protection_of(drm, key, entry.config)
-        self._equal("protection scheme", protection.scheme, drm.value)
+        how, protection = self._how, entry.protection
+        expected = protection_of(how, entry.config)
+        if protection and expected:
+            self._equal("protection scheme", protection.scheme, expected.scheme)
         self._equal("protection", protection, expected)
+        self._equal("clear lead in the sample entry", entry.clear_lead, how.clear_segments > 0)
 
     def _index(self, data: memoryview) -> None:
         index = SegmentIndex.decode(_boxes(data, b"sidx")[0])
@@ -177,26 +181,35 @@ class _Check:
         self._equal("decode time", fragment.decode_time, start)
         self._equal("sample duration", fragment.sample_duration, movie.sample_duration)
         self._equal("roll group", fragment.roll, movie.roll_distance is not None)
+        how, place = self._how, number - 1
+        index = 2 if how.keys and how.key_at(place) is None else 1
+        self._equal("sample entry", fragment.description_index, index)
+        self._equal("key group", fragment.key, how.group_at(place))
+        self._equal("pssh boxes", fragment.pssh, how.pssh_at(place))
         ticks = sum(fragment.durations) or count * fragment.sample_duration
         self._equal("duration", ticks, self._rendition.segment_ticks[number - 1])
         self._equal("bytes of all packets", sum(fragment.sizes), len(mdat))
-        self._packets.update(self._decrypt(fragment, mdat))
+        self._packets.update(self._decrypt(place, fragment, mdat))
         self._count += count
         return start + ticks
 
-    def _decrypt(self, fragment: MovieFragment, mdat: memoryview) -> Bytes:
-        key, drm = self._key, self._file.drm
+    def _decrypt(self, segment: int, fragment: MovieFragment, mdat: memoryview) -> Bytes:
+        key, drm = self._how.key_at(segment), self._file.drm
         senc = fragment.encryption
-        self._equal("presence of senc", senc is not None, drm is not DrmProfile.CLEAR)
+        self._equal("presence of senc", senc is not None, key is not None)
         if key is None or senc is None:
             return mdat
         sizes = np.array(fragment.sizes, np.int64)
         if drm is DrmProfile.CBCS:
             return cenc.cbcs_decrypt(key.key, key.iv, mdat, sizes)
+        first = int.from_bytes(senc.ivs[:IV_SIZE], "big")
+        # where the IVs of packet 0 would start, were it encrypted with the first key
+        start = first - int.from_bytes(key.iv, "big") + int.from_bytes(self._keys[0].iv, "big")
+        start = (start - self._count) % (1 << 64)
         if self._first_iv is None:
-            self._first_iv = int.from_bytes(senc.ivs[:IV_SIZE], "big")
-        first = self._first_iv + self._count
-        self._equal("IVs", senc.ivs == cenc.sample_ivs(first, len(sizes)), True)
+            self._first_iv = start
+        ivs = cenc.sample_ivs(first, len(sizes))
+        self._equal("IVs", (senc.ivs == ivs, start == self._first_iv), (True, True))
         return cenc.cenc_crypt(key.key, first, mdat, sizes)
 
     def _equal(self, what: str, found: object, promised: object) -> None:

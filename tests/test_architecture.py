@@ -47,6 +47,7 @@ PURE = (
     "packager.keysource",
     "packager.manifest",
     "packager.mp4",
+    "packager.protection",
     "packager.segmenter",
 )
 """Modules, and packages with all below them, that do arithmetic and nothing else."""

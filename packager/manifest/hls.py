@@ -19,13 +19,14 @@ from core.model import (
     Rendition,
     Tier,
 )
-from packager.manifest.options import ManifestOptions, key_of, listed
+from packager.manifest.options import ManifestOptions, keys_of, listed
 from packager.manifest.timeline import MICROSECONDS, hls_durations_us
 
 Layout = Literal["segments", "byterange"]
 
 VERSION = 6  # EXT-X-MAP in a media playlist needs 6, KEYFORMAT 5 (RFC 8216, section 7)
 
+_NO_KEY = "#EXT-X-KEY:METHOD=NONE"
 IDENTITY = "identity"  # the KEYFORMAT of a bare key (RFC 8216, 4.3.2.4)
 
 GAPLESS_DATA_ID = "org.tonearm.gapless"
@@ -49,7 +50,7 @@ def multivariant(p: Presentation, drm: DrmProfile, tier: Tier, options: Manifest
             f"PATHWAY-ID={_quoted(options.pathway_id)}"
         )
     lines += _session_data(p, pairs)
-    keys = {key.kid: key for _, file in pairs if (key := key_of(p, file))}
+    keys = {key.kid: key for _, file in pairs for key in keys_of(p, file)}
     lines += [line for key in keys.values() for line in session_key_lines(key, options)]
     for rendition, file in pairs:
         lines += variant_lines(rendition, file, options)
@@ -92,9 +93,8 @@ def media(
     url = options.media_prefix + found.name
     # Before the key tags: the init segment is in the clear (RFC 8216, 4.3.2.5).
     lines.append(_map(url, file, layout))
-    if key := key_of(p, file):
-        lines += _key_lines(key, options)
-    lines += _segments(url, file, seconds, layout)
+    changes = _key_changes(p, file, options)
+    lines += _segments(url, file, seconds, changes, layout)
     lines.append("#EXT-X-ENDLIST")
     return _text(lines)
 
@@ -171,7 +171,7 @@ def _key_lines(key: KeyDescription, options: ManifestOptions) -> Iterator[str]:
     for tag in identity:
         yield f"#EXT-X-KEY:{_key_attributes(tag, options)}"
     if identity and others:
-        yield "#EXT-X-KEY:METHOD=NONE"
+        yield _NO_KEY
     for tag in others:
         yield f"#EXT-X-KEY:{_key_attributes(tag, options)}"
 
@@ -193,9 +193,28 @@ def _map(url: str, file: MediaFile, layout: Layout) -> str:
     return f'#EXT-X-MAP:URI="{url}.mp4",BYTERANGE="{file.init_size}@0"'
 
 
-def _segments(url: str, file: MediaFile, seconds: list[int], layout: Layout) -> Iterator[str]:
+def _key_changes(
+    p: Presentation, file: MediaFile, options: ManifestOptions
+) -> dict[int, list[str]]:
+    """The tags that stand before a segment, the first being 1, because its key is another one."""
+    found: dict[int, list[str]] = {}
+    if file.clear_segments:
+        found[1] = [_NO_KEY]
+    keys = keys_of(p, file)
+    starts = [0, *(change.segment for change in file.key_changes)]
+    ends = [*starts[1:], len(file.segment_sizes)]
+    for key, start, end in zip(keys, starts, ends, strict=False):  # no key in the clear
+        if end > file.clear_segments:
+            found[max(start, file.clear_segments) + 1] = list(_key_lines(key, options))
+    return found
+
+
+def _segments(
+    url: str, file: MediaFile, seconds: list[int], changes: dict[int, list[str]], layout: Layout
+) -> Iterator[str]:
     offset = file.init_size + file.index_size
     for number, (us, size) in enumerate(zip(seconds, file.segment_sizes, strict=True), start=1):
+        yield from changes.get(number, ())
         yield f"#EXTINF:{us // MICROSECONDS}.{us % MICROSECONDS:06d},"
         if layout == "segments":
             yield f"{url}/{number}.m4s"

@@ -50,14 +50,24 @@ def listed(p: Presentation, drm: DrmProfile, tier: Tier) -> list[tuple[Rendition
 
 
 def key_of(p: Presentation, file: MediaFile) -> KeyDescription | None:
-    """The description of *file*'s content key; None in the clear.
+    """The description of *file*'s content key, its first one; None in the clear.
 
     Raises:
         InvalidInputError: The presentation does not describe the key.
     """
-    if file.kid is None:
-        return None
-    description = p.key(file.kid)
-    if description is None:
-        raise InvalidInputError(f"the presentation does not describe key {file.kid}")
-    return description
+    return next(iter(keys_of(p, file)), None)
+
+
+def keys_of(p: Presentation, file: MediaFile) -> list[KeyDescription]:
+    """The descriptions of all *file*'s content keys, in the order in which they are needed.
+
+    Raises:
+        InvalidInputError: The presentation does not describe one of them.
+    """
+    found = []
+    for kid in file.kids:
+        description = p.key(kid)
+        if description is None:
+            raise InvalidInputError(f"the presentation does not describe key {kid}")
+        found.append(description)
+    return found

@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
+from itertools import pairwise
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
 from core.errors import InvalidInputError
@@ -99,7 +100,8 @@ def _canonical(tree: dict[str, Any]) -> bytes:
 def _plain(value: Any) -> Any:
     """*value* as JSON types; the inverse of `_reader`."""
     if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        named = [(f, getattr(value, f.name)) for f in dataclasses.fields(value)]
+        return {f.name: _plain(v) for f, v in named if not f.metadata.get("late") or v != f.default}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     if isinstance(value, bytes):
@@ -130,13 +132,15 @@ def _reader(kind: Any) -> _Reader:
 def _record(kind: Any) -> _Reader:
     hints = get_type_hints(kind)
     readers = {f.name: _reader(hints[f.name]) for f in dataclasses.fields(kind)}
+    needed = {f.name for f in dataclasses.fields(kind) if not f.metadata.get("late")}
 
     def read(value: Any, path: str) -> Any:
         if not isinstance(value, dict):
             _refuse(f"{path} is not an object")
-        if value.keys() != readers.keys():
-            _refuse(f"{path} has wrong fields: {sorted(value.keys() ^ readers.keys())[:5]}")
-        return kind(**{name: read(value[name], f"{path}.{name}") for name, read in readers.items()})
+        if not needed <= value.keys() <= readers.keys():
+            wrong = value.keys() - readers.keys() | needed - value.keys()
+            _refuse(f"{path} has wrong fields: {sorted(wrong)[:5]}")
+        return kind(**{name: readers[name](value[name], f"{path}.{name}") for name in value})
 
     return read
 
@@ -254,8 +258,15 @@ def _check_file(p: Presentation, r: Rendition, f: MediaFile) -> None:
         _refuse(f"{where}: the peak is below the average")
     if (f.kid is None) != (f.drm is DrmProfile.CLEAR):
         _refuse(f"{where}: only clear files have no key")
-    if f.kid is not None and p.key(f.kid) is None:
+    if any(p.key(kid) is None for kid in f.kids):
         _refuse(f"{where}: its key is not described")
+    changes = [0, *(change.segment for change in f.key_changes), len(f.segment_sizes)]
+    if f.kid is None and (f.clear_segments or f.key_changes):
+        _refuse(f"{where}: a clear file has no clear lead and no other keys")
+    if f.clear_segments >= len(f.segment_sizes) or any(a >= b for a, b in pairwise(changes)):
+        _refuse(f"{where}: the clear lead or a key change is not inside of the file")
+    if f.crypt_blocks not in ((0, 10) if f.drm is DrmProfile.CBCS else (0,)):
+        _refuse(f"{where}: there is no such pattern")
 
 
 def _unique(names: list[Any], what: str) -> None:

@@ -6,26 +6,16 @@ from typing import Self
 from core.errors import MalformedBoxError
 from packager.mp4.grammar import HEADER_SIZE, Bytes, Fields, box, full_box, only, optional
 from packager.mp4.grammar import read_boxes as boxes_of
+from packager.mp4.moof_size import IV_SIZE, moof_size
+from packager.mp4.pssh import pssh_boxes
 from packager.mp4.roll import RollMembers
 from packager.mp4.saio import AuxiliaryOffset
 from packager.mp4.saiz import AuxiliarySizes
+from packager.mp4.seig import KeyGroup, read_groups
 from packager.mp4.senc import SampleEncryption
 from packager.mp4.tfdt import DecodeTime
 from packager.mp4.tfhd import TrackFragmentHeader
 from packager.mp4.trun import TrackRun
-
-_FIXED_SIZE = 8 + 16 + 8 + 28 + 20 + 20
-"""moof, mfhd, traf, tfhd, tfdt, and trun without its samples."""
-_SBGP_SIZE, _SENC_SIZE, _SAIZ_SIZE, _SAIO_SIZE = 28, 16, 17, 20
-IV_SIZE = 8
-
-
-def moof_size(samples: int, *, durations: bool, roll: bool, ivs: bool | None) -> int:
-    """Bytes of an encoded fragment header; `ivs` is None in the clear, False for a constant IV."""
-    size = _FIXED_SIZE + samples * (8 if durations else 4) + (_SBGP_SIZE if roll else 0)
-    if ivs is None:
-        return size
-    return size + _SENC_SIZE + (_SAIZ_SIZE + _SAIO_SIZE + IV_SIZE * samples if ivs else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +27,9 @@ class MovieFragment:
         roll: Whether every sample is in the roll group of the init segment.
         encryption: None in the clear. With IVs, `saiz` and `saio` point to them; with a
             constant IV both are absent, the one layout that every decrypter accepts.
+        description_index: 2 for the clear twin of an encrypted sample entry.
+        key: Of the samples, where it is not the one of `tenc`.
+        pssh: Whole boxes for that key.
     """
 
     sequence_number: int
@@ -46,21 +39,30 @@ class MovieFragment:
     durations: tuple[int, ...] = ()
     roll: bool = False
     encryption: SampleEncryption | None = None
+    description_index: int = 1
+    key: KeyGroup | None = None
+    pssh: tuple[bytes, ...] = ()
 
     def encode(self) -> bytes:
         """The whole box; its `mdat` must follow at once."""
         count = len(self.sizes)
         ivs = None if self.encryption is None else bool(self.encryption.ivs)
-        size = moof_size(count, durations=bool(self.durations), roll=self.roll, ivs=ivs)
+        own = (self.key.size if self.key else 0) + sum(map(len, self.pssh))
+        long = bool(self.durations)
+        size = moof_size(count, durations=long, roll=self.roll, ivs=ivs, own_key=own)
         moof = box(
             b"moof",
             full_box(b"mfhd", 0, 0, self.sequence_number.to_bytes(4, "big")),
+            *self.pssh,  # before traf, whose end is where saio points to
             box(
                 b"traf",
-                TrackFragmentHeader(self.sample_duration).encode(),
+                TrackFragmentHeader(
+                    self.sample_duration, description_index=self.description_index
+                ).encode(),
                 DecodeTime(self.decode_time).encode(),
                 TrackRun(size + HEADER_SIZE, self.sizes, self.durations).encode(),
                 RollMembers(count).encode() if self.roll else b"",
+                self.key.encode(count) if self.key else b"",
                 self._protection(size),
             ),
         )
@@ -82,8 +84,7 @@ class MovieFragment:
     def decode(cls, payload: Bytes, iv_size: int = 0) -> Self:
         """Read what `encode` wrote after the header; *iv_size* is that of `tenc`.
 
-        Raises:
-            MalformedBoxError: Also when an offset does not point where it must.
+        Raises MalformedBoxError, also when an offset does not point where it must.
         """
         boxes = boxes_of(payload)
         mfhd = Fields(only(boxes, b"mfhd"))
@@ -93,26 +94,25 @@ class MovieFragment:
         traf = boxes_of(only(boxes, b"traf"), depth=1)
         header = TrackFragmentHeader.decode(only(traf, b"tfhd"))
         time = DecodeTime.decode(only(traf, b"tfdt"))
-        run = TrackRun.decode(only(traf, b"trun"))
+        run, senc = TrackRun.decode(only(traf, b"trun")), optional(traf, b"senc")
         count = len(run.sizes)
-        sbgp, senc = optional(traf, b"sbgp"), optional(traf, b"senc")
-        if sbgp is not None and RollMembers.decode(sbgp).sample_count != count:
-            raise MalformedBoxError("sbgp and trun count different samples")
+        roll, key = read_groups(traf, count)
         encryption = None if senc is None else SampleEncryption.decode(senc, iv_size)
-        if encryption is not None and encryption.sample_count != count:
+        if encryption and encryption.sample_count != count:
             raise MalformedBoxError("senc and trun count different samples")
-        if encryption is not None and iv_size not in (0, IV_SIZE):
-            raise MalformedBoxError(f"IVs have {iv_size} bytes instead of {IV_SIZE}")
-        if encryption is not None and iv_size and not count:
-            raise MalformedBoxError("a fragment with IVs has no samples")
+        if encryption and iv_size and (iv_size != IV_SIZE or not count):
+            raise MalformedBoxError(f"{count} IVs have {iv_size} bytes instead of {IV_SIZE}")
         fragment = cls(
             sequence_number,
             time.ticks,
             header.sample_duration,
             run.sizes,
             run.durations,
-            sbgp is not None,
+            roll,
             encryption,
+            header.description_index,
+            key,
+            pssh_boxes(boxes),
         )
         # offsets, order and everything that is not a field: there is one right way to write it
         if fragment.encode()[HEADER_SIZE:] != payload:

@@ -11,7 +11,7 @@ from packager.mp4.ludt import LoudnessBox
 from packager.mp4.mdhd import MediaHeader
 from packager.mp4.mvex import MovieExtends
 from packager.mp4.mvhd import MovieHeader
-from packager.mp4.pssh import ProtectionHeader
+from packager.mp4.pssh import pssh_boxes
 from packager.mp4.roll import RollDescription
 from packager.mp4.stsd import AudioEntry
 from packager.mp4.tkhd import TrackHeader
@@ -86,7 +86,7 @@ class Movie:
             _priming(optional(trak, b"edts")),
             None if sgpd is None else RollDescription.decode(sgpd).distance,
             None if udta is None else LoudnessBox.decode(only(read_boxes(udta), b"ludt")),
-            tuple(_pssh(b.payload) for b in boxes if b.fourcc == b"pssh"),
+            pssh_boxes(boxes),
         )
         if movie.encode()[8:] != payload:
             raise MalformedBoxError("moov is not laid out as its fields require")
@@ -100,8 +100,3 @@ def _priming(edts: memoryview | None) -> int:
     if len(edits) != 1 or edits[0].duration or edits[0].media_time <= 0:
         raise MalformedBoxError("the edit list is not one open edit that skips the priming")
     return edits[0].media_time
-
-
-def _pssh(payload: memoryview) -> bytes:
-    ProtectionHeader.decode(payload)
-    return box(b"pssh", payload)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from core.errors import MalformedBoxError
-from packager.mp4.grammar import Bytes, Fields, full_box
+from packager.mp4.grammar import Box, Bytes, Fields, box, full_box
 
 MAX_KIDS = 1024
 
@@ -40,3 +40,11 @@ class ProtectionHeader:
         data = fields.take(fields.uint(4))
         fields.end()
         return cls(system_id, kids, data)
+
+
+def pssh_boxes(boxes: list[Box]) -> tuple[bytes, ...]:
+    """The `pssh` boxes among *boxes*, whole and checked."""
+    found = [b.payload for b in boxes if b.fourcc == b"pssh"]
+    for payload in found:
+        ProtectionHeader.decode(payload)
+    return tuple(box(b"pssh", payload) for payload in found)

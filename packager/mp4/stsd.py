@@ -8,7 +8,16 @@ from packager.mp4.alac import AlacConfig
 from packager.mp4.dfla import FlacConfig
 from packager.mp4.dops import OpusConfig
 from packager.mp4.esds import AacConfig
-from packager.mp4.grammar import Bytes, Fields, box, full_box, only, optional, read_boxes
+from packager.mp4.grammar import (
+    HEADER_SIZE,
+    Bytes,
+    Fields,
+    box,
+    full_box,
+    only,
+    optional,
+    read_boxes,
+)
 from packager.mp4.sinf import Protection
 
 CodecConfig = AacConfig | OpusConfig | FlacConfig | AlacConfig
@@ -26,6 +35,7 @@ class AudioEntry:
     """`mp4a`, `Opus`, `fLaC`, `alac`, or `enca` when there is a `protection`.
 
     `sample_rate` is what the 16.16 field can say: the true rate of hi-res audio is in `config`.
+    With `clear_lead`, the same entry without its protection follows, for fragments in the clear.
     """
 
     config: CodecConfig
@@ -33,12 +43,18 @@ class AudioEntry:
     sample_size: int
     sample_rate: int
     protection: Protection | None = None
+    clear_lead: bool = False
 
     def encode(self) -> bytes:
         """The whole `stsd`."""
+        entries = [self._entry(self.protection)]
+        if self.clear_lead:
+            entries.append(self._entry(None))
+        return full_box(b"stsd", 0, 0, len(entries).to_bytes(4, "big"), *entries)
+
+    def _entry(self, protection: Protection | None) -> bytes:
         # the sinf follows the codec's box: readers that look for the first child depend on it
-        protection = self.protection
-        entry = box(
+        return box(
             b"enca" if protection else self.config.ENTRY,
             bytes(6) + b"\x00\x01" + bytes(8),  # data reference 1; version 0
             self.channels.to_bytes(2, "big"),
@@ -48,18 +64,15 @@ class AudioEntry:
             self.config.encode(),
             protection.encode() if protection else b"",
         )
-        return full_box(b"stsd", 0, 0, b"\x00\x00\x00\x01", entry)
 
     @classmethod
     def decode(cls, payload: Bytes) -> Self:
         """Read what `encode` wrote after the header; raise MalformedBoxError, nothing else."""
         fields = Fields(payload)
         fields.version()
-        if fields.uint(4) != 1:
-            raise MalformedBoxError("there is more than one sample entry")
-        boxes = read_boxes(fields.rest())
-        if len(boxes) != 1:
-            raise MalformedBoxError(f"stsd says one entry and has {len(boxes)}")
+        count, boxes = fields.uint(4), read_boxes(fields.rest())
+        if len(boxes) != count or not boxes:
+            raise MalformedBoxError(f"stsd says {count} entries and has {len(boxes)}")
         entry = Fields(boxes[0].payload)
         entry.view(8)
         if entry.uint(2) != 0:
@@ -78,4 +91,8 @@ class AudioEntry:
             raise MalformedBoxError(f"the codec {name!r} is not known")
         fourcc, reader = _CONFIGS[name]
         config = reader.decode(only(children, fourcc))
-        return cls(config, channels, sample_size, rate, protection)
+        found = cls(config, channels, sample_size, rate, protection, clear_lead=count > 1)
+        # the only second entry that is known is the twin of the first
+        if count > 1 and (protection is None or found.encode()[HEADER_SIZE:] != payload):
+            raise MalformedBoxError("there is more than one sample entry")
+        return found

@@ -107,8 +107,11 @@ def test_a_rotation_gives_new_files_of_the_same_packets(tonearm, masters, home, 
         for file, renewed in zip(was.files, now.files, strict=True):
             verify_file(hot(home) / renewed.key, now, renewed, new_keys[renewed.kid])
             assert renewed.sha256 != file.sha256
-            with pytest.raises(IntegrityError):  # the old key opens nothing that is new
-                reopen(hot(home) / renewed.key, now, renewed, old_keys[file.kid], tmp_path / "x")
+            # under its new KID, the old key opens nothing
+            named = new_keys[renewed.kid].description
+            wrong = dataclasses.replace(old_keys[file.kid], description=named)
+            with pytest.raises(IntegrityError, match="does not decrypt"):
+                reopen(hot(home) / renewed.key, now, renewed, [wrong], tmp_path / "packets")
     first, renewed = old.renditions[0], new.renditions[0]
     for drm in (DrmProfile.CBCS, DrmProfile.CENC):
         before, after = first.file(drm), renewed.file(drm)

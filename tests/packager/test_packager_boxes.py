@@ -1,6 +1,7 @@
 """The two laws of every box: reading undoes writing, and hostile bytes raise our error alone."""
 
 import contextlib
+import dataclasses
 import uuid
 
 import pytest
@@ -28,6 +29,7 @@ from packager.mp4.pssh import ProtectionHeader
 from packager.mp4.roll import RollDescription, RollMembers
 from packager.mp4.saio import AuxiliaryOffset
 from packager.mp4.saiz import AuxiliarySizes
+from packager.mp4.seig import KeyGroup
 from packager.mp4.senc import SampleEncryption
 from packager.mp4.sidx import Reference, SegmentIndex
 from packager.mp4.sinf import Protection
@@ -81,6 +83,12 @@ entries = configs.flatmap(
         u16,
         st.none() | st.builds(Protection, st.just(config.ENTRY), st.sampled_from(Scheme), tencs),
     )
+).flatmap(
+    lambda entry: st.builds(
+        dataclasses.replace,
+        st.just(entry),
+        clear_lead=st.booleans() if entry.protection else st.just(False),
+    )
 )
 measurements = st.builds(Measurement, u8, u8, uint(4), uint(4))
 infos = st.builds(LoudnessInfo, uint(12), many(measurements), uint(12))
@@ -111,6 +119,12 @@ def runs(draw):
     )
 
 
+key_groups = st.one_of(
+    st.builds(KeyGroup, st.uuids(), st.sampled_from((8, 16))),
+    st.builds(KeyGroup, st.uuids(), st.just(0), fixed(16), uint(4), uint(4)),
+)
+
+
 @st.composite
 def fragments(draw, iv_size):
     sizes = draw(st.lists(u32, min_size=1, max_size=8).map(tuple))
@@ -119,7 +133,16 @@ def fragments(draw, iv_size):
     if not iv_size:
         encryption = draw(st.sampled_from((None, encryption)))
     return MovieFragment(
-        draw(u32), draw(u64), draw(u32), sizes, durations, draw(st.booleans()), encryption
+        draw(u32),
+        draw(u64),
+        draw(u32),
+        sizes,
+        durations,
+        draw(st.booleans()),
+        encryption,
+        draw(st.integers(1, 2)),
+        draw(st.none() | key_groups),
+        draw(many(psshs.map(ProtectionHeader.encode))),
     )
 
 
@@ -343,3 +366,17 @@ def test_silence_has_no_loudness_to_write():
     info = LoudnessInfo.of(Loudness(None, None, None, None, None))
 
     assert (info.true_peak, info.measurements) == (0, ())
+
+
+@given(key_groups, st.integers(1, 1 << 20))
+def test_a_key_group_says_how_large_it_is_and_reads_itself(group, count):
+    sgpd, sbgp = grammar.read_boxes(group.encode(count))
+
+    assert len(group.encode(count)) == group.size
+    assert KeyGroup.decode(sgpd.payload, sbgp.payload, count) == group
+
+
+@given(st.binary(max_size=64), st.binary(max_size=32))
+def test_key_groups_from_outside_raise_nothing_but_our_error(sgpd, sbgp):
+    with contextlib.suppress(MalformedBoxError):
+        KeyGroup.decode(sgpd, sbgp, 1)

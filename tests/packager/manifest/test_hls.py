@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import uuid
 from decimal import Decimal
 
 import m3u8
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidInputError, NotFoundError
-from core.model import DrmProfile, DrmSignal, HlsKeyTag, Tier
+from core.model import DrmProfile, DrmSignal, HlsKeyTag, KeyChange, Tier
 from packager.manifest import hls
 from packager.manifest.options import STEERING_HLS, ManifestOptions
 from tests.packager.manifest.examples import CLEARKEY, LADDER, WIDEVINE, signals, track
@@ -261,3 +262,54 @@ def test_absent_renditions_are_not_found():
 def test_an_undescribed_key_is_an_error():
     with pytest.raises(InvalidInputError, match="does not describe key"):
         hls.media(dataclasses.replace(track(), keys=()), DrmProfile.CBCS, "aac-96k", PLAIN)
+
+
+def rekeyed(*, lead, changes):
+    """A track whose first rendition has a clear lead, and the keys of other tiers later on."""
+    p = track()
+    first = p.renditions[0]
+    others = [k for k in p.keys if k.kid != first.file(DrmProfile.CBCS).kid]
+    later = tuple(KeyChange(s, key.kid) for s, key in zip(changes, others, strict=False))
+    files = [
+        dataclasses.replace(f, clear_segments=lead, key_changes=later) if f.kid else f
+        for f in first.files
+    ]
+    changed = dataclasses.replace(first, files=tuple(files))
+    return dataclasses.replace(p, renditions=(changed, *p.renditions[1:]))
+
+
+def keys_in_force(text):
+    """The KID of the `org.w3.clearkey` tag that stands over each segment; None for none."""
+    found, kid = [], None
+    for line in text.splitlines():
+        if line == "#EXT-X-KEY:METHOD=NONE":
+            kid = None
+        elif line.startswith("#EXT-X-KEY:") and "org.w3.clearkey" in line:
+            kid = uuid.UUID(attributes(line)["KEYID"].removeprefix("0x"))
+        elif line.startswith("#EXTINF"):
+            found.append(kid)
+    return found
+
+
+@pytest.mark.parametrize(("lead", "changes"), [(2, ()), (0, (3, 5)), (2, (3, 5)), (4, (3, 5))])
+def test_each_segment_stands_under_its_own_key(lead, changes):
+    p = rekeyed(lead=lead, changes=changes)
+    file = p.renditions[0].file(DrmProfile.CBCS)
+
+    text = hls.media(p, DrmProfile.CBCS, p.renditions[0].name, PLAIN)
+
+    count = len(file.segment_sizes)
+    assert keys_in_force(text) == [file.kid_at(segment) for segment in range(count)]
+    assert len(set(keys_in_force(text))) == bool(lead) + 1 + sum(c > lead for c in changes)
+    assert text.index("#EXT-X-MAP") < text.index("#EXT-X-KEY")
+    parse(text)
+
+
+def test_every_key_has_its_session_key():
+    p = rekeyed(lead=0, changes=(3, 5))
+    file = p.renditions[0].file(DrmProfile.CBCS)
+
+    text = hls.multivariant(p, DrmProfile.CBCS, Tier.LOW, PLAIN)
+
+    tags = "".join(lines_of(text, "EXT-X-SESSION-KEY"))
+    assert all(kid.hex.upper() in tags for kid in file.kids)

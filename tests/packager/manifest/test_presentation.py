@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidInputError
 from core.model import (
+    DrmProfile,
     DrmSignal,
     HlsKeyTag,
+    KeyChange,
     KeyDescription,
     Loudness,
     Presentation,
@@ -64,9 +66,30 @@ def presentations(draw):
             loudness=draw(loudnesses),
             album_loudness=draw(st.none() | loudnesses),
             timing=Timing(draw(st.integers(1, 192_000)), 0, draw(st.integers(1, 2**40)), 0),
-            renditions=tuple(rendition(rung, samples, schemes) for rung in rungs),
+            renditions=tuple(
+                encrypted_otherwise(draw, rendition(rung, samples, schemes), base.keys)
+                for rung in rungs
+            ),
         )
     )
+
+
+def encrypted_otherwise(draw, rendition, keys):
+    """The same with a clear lead, a pattern and a change of keys in some files."""
+    files = []
+    for file in rendition.files:
+        last = len(file.segment_sizes) - 1
+        if file.kid is not None and last:
+            segments = sorted(draw(st.sets(st.integers(1, last), max_size=3)))
+            changes = [KeyChange(s, draw(st.sampled_from(keys)).kid) for s in segments]
+            file = dataclasses.replace(  # noqa: PLW2901 - the next step of the same file
+                file,
+                clear_segments=draw(st.integers(0, last)),
+                crypt_blocks=draw(st.sampled_from((0, 10))) if file.drm == "cbcs" else 0,
+                key_changes=tuple(changes),
+            )
+        files.append(file)
+    return dataclasses.replace(rendition, files=tuple(files))
 
 
 @given(presentations())
@@ -229,3 +252,33 @@ def test_what_is_written_is_canonical_and_compact(golden):
 
 def test_a_presentation_is_read_as_a_presentation():
     assert isinstance(presentation.decode(SMALL), Presentation)
+
+
+def test_what_was_added_later_is_left_out_where_it_is_not_used():
+    data = presentation.encode(track())
+
+    assert b"clear_segments" not in data
+    assert b"key_changes" not in data
+    assert b"crypt_blocks" not in data
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"clear_segments": 1000},
+        {"crypt_blocks": 9},
+        {"key_changes": (KeyChange(0, uuid.UUID(int=1)),)},
+        {"key_changes": (KeyChange(1, uuid.UUID(int=1)),)},
+    ],
+)
+def test_a_lead_or_a_key_that_cannot_be_is_refused(wrong):
+    base = track()
+    first = base.renditions[0]
+    files = [
+        dataclasses.replace(f, **wrong) if f.drm is DrmProfile.CBCS else f for f in first.files
+    ]
+    changed = dataclasses.replace(first, files=tuple(files))
+    p = dataclasses.replace(base, renditions=(changed, *base.renditions[1:]))
+
+    with pytest.raises(InvalidInputError):
+        presentation.decode(presentation.encode(p))
