@@ -133,6 +133,8 @@ class _Check:
         self._equal("timescale", movie.timescale, timing.timescale)
         self._equal("priming in elst", movie.priming, timing.priming)
         self._equal("duration in mehd", movie.duration, timing.samples)
+        if not movie.sample_duration:
+            raise MalformedBoxError("samples last 0 ticks")
         roll = roll_distance(rendition.codec, movie.sample_duration)
         self._equal("roll distance", movie.roll_distance, roll)
         self._entry(movie.entry)
