@@ -10,30 +10,14 @@ import uuid
 from array import array
 from collections.abc import Callable
 from sys import byteorder
-from typing import Any
 
 from core.errors import MalformedBoxError
+from packager.box_codec_fields import CODEC_READERS, Values
 from packager.box_names import SYSTEMS
-from packager.mp4 import ludt
-from packager.mp4.alac import AlacConfig
-from packager.mp4.asc import aac_kind
-from packager.mp4.dfla import FlacConfig
-from packager.mp4.dops import OpusConfig
-from packager.mp4.esds import AacConfig
 from packager.mp4.grammar import Fields
 
-Values = dict[str, Any]
 MAX_LISTED = 16
 """Entries of a list within a box that are told."""
-
-_METHODS = {
-    ludt.PROGRAM: "integrated_lufs",
-    2: "anchor_lufs",
-    3: "maximum_of_range_lufs",
-    ludt.MOMENTARY_MAX: "momentary_max_lufs",
-    ludt.SHORT_TERM_MAX: "short_term_max_lufs",
-    ludt.RANGE: "range_lu",
-}
 
 
 def text(data: bytes) -> str:
@@ -133,49 +117,6 @@ def _sample_entry(fields: Fields) -> Values:
     fields.view(4)
     found = {"channels": channels, "sample_size": bits, "sample_rate": fields.uint(4) >> 16}
     return found | ({"quicktime_version": version} if version else {})
-
-
-def _esds(fields: Fields) -> Values:
-    config = AacConfig.decode(fields.rest())
-    kind = aac_kind(config.specific)
-    return {
-        "codecs": kind.codecs,
-        "sample_rate": kind.sample_rate,
-        "channels": kind.channels,
-        "average_bps": config.average_bps,
-        "max_bps": config.max_bps,
-        "specific": config.specific.hex(),
-    }
-
-
-def _dops(fields: Fields) -> Values:
-    config = OpusConfig.decode(fields.rest())
-    return {
-        "codecs": "opus",
-        "channels": config.channels,
-        "pre_skip": config.pre_skip,
-        "input_sample_rate": config.input_sample_rate,
-        "output_gain": config.output_gain,
-        "family": config.family,
-    }
-
-
-def _lossless(codecs: str, config: FlacConfig | AlacConfig) -> Values:
-    return {
-        "codecs": codecs,
-        "sample_rate": config.sample_rate,
-        "channels": config.channels,
-        "bit_depth": config.bit_depth,
-    }
-
-
-def _dfla(fields: Fields) -> Values:
-    config = FlacConfig.decode(fields.rest())
-    return _lossless("flac", config) | {"total_samples": config.total_samples}
-
-
-def _alac(fields: Fields) -> Values:
-    return _lossless("alac", AlacConfig.decode(fields.rest()))
 
 
 def _btrt(fields: Fields) -> Values:
@@ -336,40 +277,12 @@ def _schm(fields: Fields) -> Values:
     return {"scheme": text(fields.take(4)), "version": f"{fields.uint(4):#010x}"}
 
 
-def _loudness(fields: Fields) -> Values:
-    """`tlou` and `alou`, version 0 or 1; the first loudness of version 1 is told."""
-    if _full(fields)[0]:
-        if not fields.uint(1) & 63:
-            return {}
-        fields.view(1)  # EQ set
-    fields.view(2)  # downmix and DRC set
-    peaks = fields.uint(4)
-    found: Values = {}
-    if peaks >> 20:
-        found["sample_peak_dbfs"] = 20 - (peaks >> 20) / 32
-    if peaks >> 8 & 0xFFF:
-        found["true_peak_dbtp"] = 20 - (peaks >> 8 & 0xFFF) / 32
-    for _ in range(fields.uint(1)):
-        method, value, _ = fields.take(3)
-        if method in _METHODS:
-            found[_METHODS[method]] = _range(value) if method == ludt.RANGE else value / 4 - 57.75
-    return found
-
-
-def _range(code: int) -> float:
-    """Undo `packager.mp4.ludt.range_code`."""
-    return code / 4 if code <= 128 else code / 2 - 32 if code <= 204 else code - 134.0
-
-
 READERS: dict[str, Callable[[Fields], Values]] = {
-    "alou": _loudness,
+    **CODEC_READERS,
     "btrt": _btrt,
     "co64": _counted,
-    "dOps": _dops,
-    "dfLa": _dfla,
     "dref": _counted,
     "elst": _elst,
-    "esds": _esds,
     "frma": _frma,
     "ftyp": _brands,
     "hdlr": _hdlr,
@@ -395,7 +308,6 @@ READERS: dict[str, Callable[[Fields], Values]] = {
     "tfdt": _tfdt,
     "tfhd": _tfhd,
     "tkhd": _tkhd,
-    "tlou": _loudness,
     "trex": _trex,
     "trun": _trun,
 }
@@ -410,5 +322,5 @@ def read_fields(fourcc: str, payload: bytes, *, entry: bool) -> Values:
     """
     if entry:
         return _sample_entry(Fields(payload)) if fourcc in SAMPLE_ENTRIES else {}
-    reader = _alac if fourcc == "alac" else READERS.get(fourcc)
+    reader = READERS.get(fourcc)
     return reader(Fields(payload)) if reader else {}

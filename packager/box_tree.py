@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from core.errors import MalformedBoxError
+from packager.box_codec_fields import Values
 from packager.box_fields import (
     READERS,
     SAMPLE_ENTRIES,
-    Values,
     read_fields,
     sidx_references,
     text,

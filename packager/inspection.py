@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from packager.box_fields import Values
+from packager.box_codec_fields import Values
 from packager.box_tree import Node, Walk
 from packager.media_bytes import MediaBytes
 

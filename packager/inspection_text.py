@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from packager.box_fields import Values
+from packager.box_codec_fields import Values
 from packager.box_tree import Node
 from packager.inspection import MAX_SHOWN_FRAGMENTS, Fragment, Inspection
 
