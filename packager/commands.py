@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # slow to import, and help must be quick
     from packager.track_verify import Report
 
 FILE = click.Path(dir_okay=False, path_type=Path)
+READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -235,9 +236,10 @@ def _print_packaged(
 
 @click.command()
 @click.argument("track_id")
+@click.option("--master", type=READABLE, help="Decode, and compare length and position with this.")
 @JSON
 @click.pass_context
-def verify(ctx: click.Context, track_id: str, *, as_json: bool) -> None:
+def verify(ctx: click.Context, track_id: str, *, master: Path | None, as_json: bool) -> None:
     """Check every object of TRACK_ID: decrypt, compare hashes, timing and manifests.
 
     The exit code is 1 if anything is wrong; what, and in which object, is printed.
@@ -253,7 +255,8 @@ def verify(ctx: click.Context, track_id: str, *, as_json: bool) -> None:
     async def run() -> "Report":
         store = wiring.store()
         try:
-            return await verify_track(track_id, generation, store, wiring.key_source())
+            keys = wiring.key_source()
+            return await verify_track(track_id, generation, store, keys, master=master)
         finally:
             await store.aclose()
 

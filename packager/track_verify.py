@@ -24,6 +24,7 @@ from packager.manifest import presentation as description
 from packager.manifest import timeline
 from packager.manifest.options import ManifestOptions
 from packager.manifest.static import static_manifests
+from packager.master_compare import compare_with_master
 from packager.publish import generation_prefix, presentation_key
 from packager.sums import SUMS, decode_sums
 from packager.verify import Verified, overlapping_ivs, verify_file
@@ -67,6 +68,8 @@ async def verify_track(
     generation: str,
     store: ObjectStore,
     key_source: KeySource,
+    *,
+    master: Path | None = None,
 ) -> Report:
     """Check all objects of one generation.
 
@@ -75,6 +78,7 @@ async def verify_track(
         generation: The one to check.
         store: Where its objects lie.
         key_source: Hands out the keys, as it did when they were encrypted.
+        master: If given, each rendition is decoded and compared with it.
 
     Raises:
         UnavailableError: The store or the key source does not answer.
@@ -88,12 +92,21 @@ async def verify_track(
         report.problems.append(f"{key}: {error.message}")
         return report
     report.checked.append(key)
+    if (
+        master is not None
+        and await asyncio.to_thread(_sha256, master) != presentation.master_sha256
+    ):
+        raise InvalidInputError(f"{master.name} is not what {track_id} was made from")
     _check_alignment(presentation, report)
     keys = await asyncio.to_thread(_keys, presentation, key_source, report)
     ranges: dict[UUID, list[Verified]] = {}
     for rendition in presentation.renditions:
         for file in rendition.files:
-            await _check_file(store, rendition, file, keys=keys, ranges=ranges, report=report)
+            # one decode is enough: the packets of all protections have one hash
+            heard = master if file is rendition.files[0] else None
+            await _check_file(
+                store, rendition, file, keys=keys, ranges=ranges, report=report, master=heard
+            )
     report.problems += [
         f"key {kid}: two packets share an IV" for kid, r in ranges.items() if overlapping_ivs(r)
     ]
@@ -150,6 +163,7 @@ async def _check_file(  # noqa: PLR0913  # one file, and all that it is checked 
     keys: Mapping[UUID, ContentKey],
     ranges: dict[UUID, list[Verified]],
     report: Report,
+    master: Path | None,
 ) -> None:
     """Fetch one media file to a temporary one and verify it there."""
     key = keys.get(file.kid) if file.kid else None
@@ -160,12 +174,20 @@ async def _check_file(  # noqa: PLR0913  # one file, and all that it is checked 
         try:
             await _fetch(store, file, path)
             verified = await asyncio.to_thread(verify_file, path, rendition, file, key)
+            if master is not None:
+                note = await asyncio.to_thread(compare_with_master, path, rendition, key, master)
+                report.notes.append(note)
         except (IntegrityError, NotFoundError, InvalidInputError) as error:
             report.problems.append(f"{file.key}: {error.message}")
             return
     if file.kid:
         ranges.setdefault(file.kid, []).append(verified)
     report.checked.append(f"{file.key}: {verified.packets} packets")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 async def _fetch(store: ObjectStore, file: MediaFile, path: Path) -> None:

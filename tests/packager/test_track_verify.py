@@ -247,3 +247,23 @@ def test_an_unknown_track_is_one_error(home):
     result = CliRunner().invoke(cli, ["--home", str(home), "track", "verify", "nobody"])
 
     assert "there is no track nobody" in result.exception.message
+
+
+@pytest.mark.parametrize("tier", ["aac-96k", "flac", "opus-64k"])
+def test_renditions_lie_where_the_master_does(home, tier):
+    words = ["--home", str(home), "track", "verify", "song", "--json", "--master"]
+    result = CliRunner().invoke(cli, [*words, str(home.parent / "master.wav")])
+    notes = json.loads(result.stdout)["notes"]
+
+    assert result.exit_code == 0, result.output
+    [note] = [note for note in notes if note.startswith(f"{tier}: ")]
+    assert ("bit-exact" in note) is (tier == "flac")
+
+
+def test_another_master_is_refused(home, tmp_path):
+    other = tmp_path / "other.wav"
+    other.write_bytes((home.parent / "master.wav").read_bytes()[:-4])
+    words = ["--home", str(home), "track", "verify", "song", "--master", str(other)]
+    result = CliRunner().invoke(cli, words)
+
+    assert "is not what song was made from" in result.exception.message
