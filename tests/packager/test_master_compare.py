@@ -17,7 +17,6 @@ CODECS = {"aac": "-c:a aac", "opus": "-c:a libopus -ar 48000", "flac": "-c:a fla
 @pytest.fixture(scope="module")
 def pcm(encoded):
     """The samples of a master at 44.1 kHz, shape ``(frames, 2)``."""
-
     with av.open(str(encoded["flac-16-44k"])) as container:
         frames = [f.to_ndarray().reshape(-1, 2) for f in container.decode(audio=0)]
     return np.concatenate(frames)
