@@ -26,7 +26,7 @@ from core.model import (
 from packager import cenc
 from packager.grid import Grid, bitrates, edited_ticks, grid_of
 from packager.init_segment import init_segment, loudness_box, roll_distance
-from packager.mp4.grammar import HEADER_SIZE
+from packager.mp4.grammar import HEADER_SIZE, Bytes
 from packager.mp4.ludt import LoudnessBox
 from packager.mp4.moof import MovieFragment
 from packager.mp4.moof_size import moof_size
@@ -206,15 +206,14 @@ class _File:
         first = batch[0][0]
         packets = {self._sequence + i: end - start for i, (start, end) in enumerate(batch)}
         body = memoryview(self._how.encrypt(data, sizes, packets, self._first_sample + first))
-        parts: list[bytes | memoryview] = []
         at = 0
         for start, end in batch:
             own = sizes[start - first : end - first]
             size = int(own.sum(dtype=np.int64))
             mdat = (HEADER_SIZE + size).to_bytes(4, "big") + b"mdat"
-            parts += (self._moof(start, end, own), mdat, body[at : at + size])
+            self._put(self._moof(start, end, own) + mdat)
+            self._put(body[at : at + size])
             at += size
-        self._put(b"".join(parts))
 
     def _moof(self, start: int, end: int, sizes: NDArray[np.uint32]) -> bytes:
         track, how, count, number = self._track, self._how, end - start, self._sequence
@@ -241,7 +240,7 @@ class _File:
             pssh=how.pssh_at(number),
         ).encode()
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: Bytes) -> None:
         self._sha256.update(data)
         view = memoryview(data)
         while view:  # an unbuffered write may take less than it is given
