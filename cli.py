@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -111,6 +110,8 @@ class _LazyGroup(click.Group):
 def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     if not (file := path or Path("tonearm.toml")).exists() and path is None:
         return
+    import tomllib
+
     try:
         ctx.default_map = tomllib.loads(file.read_text())
     except (OSError, ValueError) as error:

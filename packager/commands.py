@@ -1,6 +1,5 @@
 """The packager's commands: `inspect`, `package` and `track verify`."""
 
-import asyncio
 import json
 import os
 from pathlib import Path
@@ -244,6 +243,8 @@ def verify(ctx: click.Context, track_id: str, *, master: Path | None, as_json: b
 
     The exit code is 1 if anything is wrong; what, and in which object, is printed.
     """
+    import asyncio
+
     from packager.track_verify import verify_track
 
     wiring: Wiring = ctx.obj
