@@ -107,6 +107,15 @@ def _colour() -> bool | None:
     help="Rounded to whole frames of all codecs.",
 )
 @click.option(
+    "--clear-lead",
+    "--clear_lead",
+    type=click.FloatRange(0, 3600),
+    default=0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Left in the clear at the start, in whole segments.",
+)
+@click.option(
     "--layout",
     type=click.Choice(["single", "segments"]),
     default="single",
@@ -145,6 +154,7 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
     iv: str | None,
     track_id: str | None,
     segment_duration: float,
+    clear_lead: float,
     layout: "Layout",
     license_url: str | None,
     hls_key_uri: str | None,
@@ -169,7 +179,13 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
         )
     raw = parse_keys(keys) if keys else ()
     options = FolderOptions(
-        schemes, layout, segment_duration, hls_name, mpd_name, license_url or "" if track_id else ""
+        schemes,
+        layout,
+        segment_duration,
+        hls_name,
+        mpd_name,
+        license_base=license_url or "" if track_id else "",
+        clear_lead_s=clear_lead,
     )
     licensing = Licensing(license_url, hls_key_uri)
     source = _track_keys(wiring, track_id) if track_id else _raw_keys(raw, licensing, iv, schemes)

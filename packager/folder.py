@@ -29,6 +29,7 @@ from core.model import (
 from packager.grid import SEGMENT_MS
 from packager.manifest import dash, hls
 from packager.manifest.options import ManifestOptions
+from packager.protection import Encryption
 from packager.segmenter import Output, package
 from packager.source import EncodedTrack, read_any
 from packager.verify import Verified, overlapping_ivs, verify_file
@@ -45,7 +46,7 @@ _NO_LOUDNESS = Loudness(None, None, None, None, None)
 
 @dataclass(frozen=True, slots=True)
 class FolderOptions:
-    """What the folder shall look like; `segment_s` is rounded to whole frames."""
+    """What the folder shall look like; lengths are rounded to whole frames and segments."""
 
     schemes: tuple[Scheme, ...]
     layout: Layout = "single"
@@ -53,6 +54,7 @@ class FolderOptions:
     hls_name: str = "master.m3u8"
     mpd_name: str = "manifest.mpd"
     license_base: str = ""
+    clear_lead_s: float = 0
 
     @property
     def profiles(self) -> tuple[DrmProfile, ...]:
@@ -225,7 +227,14 @@ class _Run:
         """Package one input under all protections, and prove each file by decryption."""
         outputs = {drm: self._output(item, drm) for drm in self._options.profiles}
         rendition = package(
-            item.track, rung=item.rung, outputs=outputs, segment_ticks=ticks, key_prefix="-"
+            item.track,
+            rung=item.rung,
+            outputs=outputs,
+            segment_ticks=ticks,
+            key_prefix="-",
+            encryption=Encryption.in_seconds(
+                ticks / item.track.timing.timescale, clear_lead_s=self._options.clear_lead_s
+            ),
         )
         for file in rendition.files:
             output = outputs[file.drm]

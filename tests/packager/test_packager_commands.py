@@ -122,6 +122,21 @@ def test_both_schemes_get_a_folder_each(ladder, tmp_path):
             assert f"METHOD={method}" in path.read_text()
 
 
+def test_a_clear_lead_is_in_the_clear(ladder, tmp_path):
+    target = tmp_path / "out"
+    arguments = ("--key", f"{KID}:{KEY}", "--clear_lead", "1", "--scheme", "cenc")
+    result = run(*ladder, "--output", target, *arguments)
+    path = next(target.glob("aac-*.mp4"))
+    inspected = CliRunner().invoke(cli, ["inspect", str(path), "--json"])
+    found = json.loads(inspected.stdout)
+
+    assert result.exit_code == 0, result.output
+    assert inspected.exit_code == 0
+    assert [f["ivs"] is None for f in found["fragments"]] == [True, False, False]
+    playlist = path.with_suffix(".m3u8").read_text()
+    assert playlist.index("#EXTINF") < playlist.index("METHOD=SAMPLE-AES-CTR")
+
+
 def test_renditions_under_one_cenc_key_share_no_iv(ladder, tmp_path):
     target = tmp_path / "out"
     run(*ladder, "--output", target, "--scheme", "cenc", "--key", f"{KID}:{KEY}")
