@@ -110,10 +110,8 @@ class _LazyGroup(click.Group):
 def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     if not (file := path or Path("tonearm.toml")).exists() and path is None:
         return
-    import tomllib
-
     try:
-        ctx.default_map = tomllib.loads(file.read_text())
+        ctx.default_map = import_module("tomllib").loads(file.read_text())
     except (OSError, ValueError) as error:
         raise InvalidInputError(f"cannot read {file}: {error}", hint="it must be TOML") from None
 
