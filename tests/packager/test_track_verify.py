@@ -32,6 +32,7 @@ from ingest.release import extra_objects
 from packager.keysource import KeyRequest
 from packager.manifest import presentation as description
 from packager.manifest.presentation import seal
+from packager.protection import Encryption
 from packager.publish import publish
 from packager.segmenter import Output, package
 from packager.track_verify import verify_track
@@ -73,6 +74,38 @@ def verify(objects, generation, source=None):
     return asyncio.run(verify_track("t1", generation, store, source or Source()))
 
 
+def describe(renditions, keys):
+    """A sealed presentation of *renditions*."""
+    return seal(
+        Presentation(
+            track_id="t1",
+            generation="",
+            title="Title",
+            artist="Artist",
+            timing=Timing(48_000, 0, renditions[0].timing.samples, 0),
+            loudness=SILENT,
+            album_id=None,
+            album_loudness=None,
+            master_sha256="0" * 64,
+            recipe_sha256="1" * 64,
+            keys=tuple(keys),
+            renditions=tuple(renditions),
+        )
+    )
+
+
+def stored(presentation, media):
+    """All objects of a generation, as ingest publishes them."""
+    store = MemoryStore()
+    extra = extra_objects(presentation, b'{"data": [1, -1]}', b'{"warnings": []}')
+
+    async def everything():
+        await publish(presentation, media | extra, store)
+        return {info.key: await store.get(info.key) async for info in store.list("tracks/")}
+
+    return asyncio.run(everything())
+
+
 @pytest.fixture(scope="module")
 def track(synthetic, tmp_path_factory):
     """The generation of a small track in two rungs and two schemes, and all its objects."""
@@ -91,31 +124,9 @@ def track(synthetic, tmp_path_factory):
         used += len(encoded.sizes)
         renditions.append(rendition)
         files |= {(rendition.name, drm): path.read_bytes() for drm, path in paths.items()}
-    presentation = seal(
-        Presentation(
-            track_id="t1",
-            generation="",
-            title="Title",
-            artist="Artist",
-            timing=Timing(48_000, 0, renditions[0].timing.samples, 0),
-            loudness=SILENT,
-            album_id=None,
-            album_loudness=None,
-            master_sha256="0" * 64,
-            recipe_sha256="1" * 64,
-            keys=tuple(key.description for key in KEYS.values()),
-            renditions=tuple(renditions),
-        )
-    )
-    objects = {f.key: files[r.name, f.drm] for r in presentation.renditions for f in r.files}
-    objects |= extra_objects(presentation, b'{"data": [1, -1]}', b'{"warnings": []}')
-    store = MemoryStore()
-
-    async def everything():
-        await publish(presentation, objects, store)
-        return {info.key: await store.get(info.key) async for info in store.list("tracks/")}
-
-    return presentation.generation, asyncio.run(everything())
+    presentation = describe(renditions, [key.description for key in KEYS.values()])
+    media = {f.key: files[r.name, f.drm] for r in presentation.renditions for f in r.files}
+    return presentation.generation, stored(presentation, media)
 
 
 def test_what_was_published_is_right(track):
@@ -208,6 +219,54 @@ def test_generations_from_before_the_sums_are_checked_without(track):
 
     assert report.problems == []
     assert "waveform and report are not checked" in report.notes[0]
+
+
+class PeriodSource:
+    """A key source whose key changes with the period."""
+
+    def __init__(self, keys):
+        self._keys = keys
+
+    def keys(self, request: KeyRequest):
+        return (self._keys[request.period],)
+
+
+@settings(max_examples=40, deadline=None)
+@given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
+def test_a_track_whose_keys_change_is_verified_key_by_key(rotated, where, bit):
+    generation, objects, keys = rotated
+    [media] = [key for key in objects if key.endswith(".mp4")]
+    body = bytearray(objects[media])
+    body[int(where * len(body))] ^= 1 << bit
+
+    assert verify(objects, generation, PeriodSource(keys)).problems == []
+    [problem] = verify({**objects, media: bytes(body)}, generation, PeriodSource(keys)).problems
+    assert problem.startswith(media)
+
+
+@pytest.fixture(scope="module")
+def rotated(synthetic, tmp_path_factory):
+    """A track with a clear lead and two keys: its generation, objects and keys."""
+    path = tmp_path_factory.mktemp("rotated") / "file.mp4"
+    keys = [
+        ContentKey(
+            KeyDescription(uuid.UUID(int=period + 9), Tier.HIGH, Scheme.CENC, (), period),
+            bytes(range(period, period + 16)),
+            bytes(range(period, period + 8)),
+        )
+        for period in range(2)
+    ]
+    rendition = package(
+        synthetic(Codec.OPUS, packets=60),
+        rung=Rung(Codec.OPUS, 64_000, Tier.HIGH),
+        outputs={DrmProfile.CENC: Output(path, keys[0], later_keys=(keys[1],))},
+        segment_ticks=15 * 960,
+        key_prefix="-",
+        encryption=Encryption(clear_segments=1, period_segments=2),
+    )
+    presentation = describe([rendition], [key.description for key in keys])
+    [file] = presentation.renditions[0].files
+    return presentation.generation, stored(presentation, {file.key: path.read_bytes()}), keys
 
 
 @pytest.fixture(scope="module")
