@@ -10,6 +10,7 @@ from core.errors import ToolkitError
 from core.model import Codec, Rung
 from ingest.children import Children
 from ingest.meters import Findings, Meters
+from ingest.neighbours import Pcm, cut_off
 from ingest.plan import Plan
 from ingest.toolchain import Toolchain
 from ingest.transcode import LOSSY_RATE, Job, Output, transcode
@@ -44,7 +45,9 @@ def encode(
         meters.feed(pcm)
         progress(min(1.0, meters.samples / expected))
 
-    transcode(Job(plan.master, outputs, toolchain), children, consume)
+    before = _roll(attempt / "before.f32", plan.rolls.before)
+    after = _roll(attempt / "after.f32", plan.rolls.after)
+    transcode(Job(plan.master, outputs, toolchain, before, after), children, consume)
     findings = meters.finish()
     for output in outputs:
         read_rung(output.rung, output.path, plan, findings)
@@ -58,7 +61,11 @@ def read_rung(rung: Rung, path: Path, plan: Plan, findings: Findings) -> Encoded
     Raises:
         ToolkitError: The encoder made something else.
     """
-    track = read_mp4(path, samples=exact_samples(rung, plan, findings))
+    samples = exact_samples(rung, plan, findings)
+    if plan.rolls.identity and rung.codec is not Codec.FLAC:
+        track = cut_off(read_mp4(path), plan.rolls, samples)
+    else:
+        track = read_mp4(path, samples=samples)
     rate = plan.master.sample_rate if rung.codec is Codec.FLAC else LOSSY_RATE
     made = (track.codec, track.sample_rate, track.channels)
     if made != (rung.codec, rate, plan.master.output_channels):
@@ -68,6 +75,14 @@ def read_rung(rung: Rung, path: Path, plan: Plan, findings: Findings) -> Encoded
             f"{rung.name} has {track.timing.padding} samples too many", hint="try another ffmpeg"
         )
     return track
+
+
+def _roll(path: Path, pcm: Pcm | None) -> Path | None:
+    """A neighbour's audio as a file for ffmpeg."""
+    if pcm is None:
+        return None
+    path.write_bytes(pcm.astype("<f4").tobytes())
+    return path
 
 
 def exact_samples(rung: Rung, plan: Plan, findings: Findings) -> int:

@@ -29,8 +29,9 @@ from ingest.album import Album, Heard
 from ingest.children import Children
 from ingest.encode import encode
 from ingest.meters import Findings
-from ingest.plan import Options, Plan, plan, refuse_doubles
-from ingest.probe import probe
+from ingest.neighbours import Edges, can_roll, edges, rolls
+from ingest.plan import Options, Plan, beside, plan, refuse_doubles
+from ingest.probe import Master, probe
 from ingest.release import Release, extra_objects, release, settle
 from ingest.report import Outcome
 from ingest.toolchain import Toolchain
@@ -126,6 +127,8 @@ class Ingest:
         refuse_doubles(plans)
         self._album.expect({each.position for each in plans})
         try:
+            if self._options.album:
+                plans = await self._between_neighbours(plans)
             async with asyncio.TaskGroup() as group:
                 for each in plans:
                     group.create_task(self._report(each, outcomes, finished))
@@ -136,6 +139,20 @@ class Ingest:
     def _plan(self, path: Path, position: int) -> Plan:
         self._tell(position, Stage.CHECK, 0)
         return plan(probe(path), position, self._options, self._with.toolchain)
+
+    async def _between_neighbours(self, plans: Sequence[Plan]) -> list[Plan]:
+        """Plans that feed encoders what comes before and after each track."""
+        if len(plans) < 2 or not all(can_roll(p.master, len(plans)) for p in plans):
+            return list(plans)
+
+        async def ends(master: Master) -> Edges | None:
+            async with self._encoding:
+                toolchain = self._with.toolchain
+                return await asyncio.to_thread(edges, master, toolchain, self._children)
+
+        found = await _gather([ends(each.master) for each in plans])
+        by_place = dict(zip((each.position for each in plans), found, strict=True))
+        return [beside(each, rolls(by_place, each.position)) for each in plans]
 
     async def _report(
         self, each: Plan, outcomes: dict[int, Outcome], finished: Callable[[Outcome], None]

@@ -6,12 +6,13 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.errors import InvalidInputError
 from core.model import Ladder, Scheme, Tier
 from ingest.ladder import Fit, fit, lossless_depth
+from ingest.neighbours import ALONE, Rolls
 from ingest.probe import Master
 from ingest.toolchain import Toolchain
 from ingest.transcode import SETTINGS_VERSION
@@ -40,7 +41,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One master on its way to a track; `position` is its place on the command line, from 1."""
+    """One master on its way to a track.
+
+    `position` is its place on the command line, from 1; `rolls` is what encoders hear of its
+    neighbours.
+    """
 
     track_id: str
     position: int
@@ -52,6 +57,7 @@ class Plan:
     settings: str
     recipe_sha256: str
     options: Options
+    rolls: Rolls = ALONE
 
     @property
     def tiers(self) -> tuple[Tier, ...]:
@@ -78,8 +84,6 @@ def plan(master: Master, position: int, options: Options, toolchain: Toolchain) 
         },
         sort_keys=True,
     )
-    rungs = [(r.name, r.codec, r.bitrate_bps, r.tier, r.channels) for r in fitted.rungs]
-    recipe = json.dumps([settings, rungs, SEGMENT_MS])
     return Plan(
         track_id=options.track_id or track_id_of(master),
         position=position,
@@ -89,9 +93,23 @@ def plan(master: Master, position: int, options: Options, toolchain: Toolchain) 
         artist=options.artist or master.tags.artist or "",
         album_id=slug(options.album) if options.album else None,
         settings=settings,
-        recipe_sha256=hashlib.sha256(recipe.encode()).hexdigest(),
+        recipe_sha256=_recipe_sha256(settings, fitted),
         options=options,
     )
+
+
+def beside(alone: Plan, rolls: Rolls) -> Plan:
+    """The plan for a track that is encoded between neighbours: other bytes, so another recipe."""
+    if not rolls.identity:
+        return alone
+    settings = json.dumps(json.loads(alone.settings) | {"rolls": rolls.identity}, sort_keys=True)
+    recipe_sha256 = _recipe_sha256(settings, alone.fit)
+    return replace(alone, settings=settings, recipe_sha256=recipe_sha256, rolls=rolls)
+
+
+def _recipe_sha256(settings: str, fitted: Fit) -> str:
+    rungs = [(r.name, r.codec, r.bitrate_bps, r.tier, r.channels) for r in fitted.rungs]
+    return hashlib.sha256(json.dumps([settings, rungs, SEGMENT_MS]).encode()).hexdigest()
 
 
 def track_id_of(master: Master) -> str:

@@ -33,6 +33,10 @@ from ingest.toolchain import CHAINED_GRAPHS_VERSION, Toolchain
 LOSSY_RATE = 48_000
 """Hz of every lossy rung: Opus has no other, and one rate gives all codecs one segment grid."""
 FLAC_BLOCK = 4096
+ROLL_MS = 960
+"""Of a neighbour, for lossy encoders: whole samples at every usual rate, and at 48 kHz..."""
+ROLL_SAMPLES = LOSSY_RATE * ROLL_MS // 1000
+"""...45 AAC frames."""
 SETTINGS_VERSION = 1
 """Stands in the recipe: raise it whenever a change here changes bytes."""
 PLENTY_BPS = 128_000
@@ -59,11 +63,17 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything that decides the bytes of a master's rungs."""
+    """Everything that decides the bytes of a master's rungs.
+
+    `before` and `after` are files of raw floats at the master's rate and layout: what AAC
+    encoders hear in front of the master (`ROLL_MS` of it), and lossy ones behind it.
+    """
 
     master: Master
     outputs: tuple[Output, ...]
     toolchain: Toolchain
+    before: Path | None = None
+    after: Path | None = None
 
 
 def command(job: Job) -> list[str]:
@@ -89,7 +99,7 @@ def command(job: Job) -> list[str]:
         integers = _format(split[index], "s16" if depth == 16 else "s32", layout)
         made.append(_output(integers, output, depth))
     if lossy:
-        resampled = split[1 + len(lossless)].filter(
+        resampled = _between(split[1 + len(lossless)], job, layout).filter(
             # soxr gives the same bytes on every CPU; swr's own resampler does not.
             "aresample",
             LOSSY_RATE,
@@ -101,10 +111,35 @@ def command(job: Job) -> list[str]:
         for index, output in enumerate(lossy):
             # Pinned on every branch: what ffmpeg negotiates by itself depends on the neighbours.
             sample_format = "fltp" if output.rung.codec is Codec.AAC else "flt"
-            made.append(_output(_format(branches[index], sample_format, layout), output, depth))
+            branch = branches[index]
+            if job.before is not None and output.rung.codec is Codec.OPUS:
+                # It cannot be cut off again: Opus packets depend on all that went before.
+                branch = branch.filter("atrim", start_sample=ROLL_SAMPLES)
+                branch = branch.filter("asetpts", "PTS-STARTPTS")
+            made.append(_output(_format(branch, sample_format, layout), output, depth))
     merged = ffmpeg.merge_outputs(*made).global_args(*_global_args(job.toolchain))
     argv = [str(arg) for arg in merged.compile(cmd=str(job.toolchain.ffmpeg))]
     return _one_thread_per_branch(argv, job.toolchain)
+
+
+def _between(own: Any, job: Job, layout: str) -> Any:
+    """The master with its neighbours' audio around it."""
+    import ffmpeg  # noqa: PLC0415 - only a transcode needs the command compiler
+
+    def raw(path: Path) -> Any:
+        master = job.master
+        form = {"f": "f32le", "ar": master.sample_rate, "ac": master.output_channels}
+        source = ffmpeg.input(f"file:{path.resolve()}", **form, protocol_whitelist="file")
+        return _format(source["a:0"], "flt", layout)
+
+    if job.before is None and job.after is None:
+        return own
+    parts = [
+        *([raw(job.before)] if job.before else []),
+        _format(own, "flt", layout),
+        *([raw(job.after)] if job.after else []),
+    ]
+    return ffmpeg.concat(*parts, v=0, a=1)
 
 
 def _format(stream: Any, sample_format: str, layout: str) -> Any:
