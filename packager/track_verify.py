@@ -99,6 +99,19 @@ async def verify_track(
         raise InvalidInputError(f"{master.name} is not what {track_id} was made from")
     _check_alignment(presentation, report)
     keys = await asyncio.to_thread(_keys, presentation, key_source, report)
+    await _check_media(store, presentation, keys, report, master)
+    await _check_others(store, presentation, report)
+    return report
+
+
+async def _check_media(
+    store: ObjectStore,
+    presentation: Presentation,
+    keys: Mapping[UUID, ContentKey],
+    report: Report,
+    master: Path | None,
+) -> None:
+    """All media files, one after the other, and that no IV serves twice."""
     ranges: dict[tuple[UUID, ...], list[Verified]] = {}
     for rendition in presentation.renditions:
         if master is not None and _decodable(rendition) is None:
@@ -114,8 +127,6 @@ async def verify_track(
         for kids, r in ranges.items()
         if overlapping_ivs(r)
     ]
-    await _check_others(store, presentation, report)
-    return report
 
 
 def _decodable(rendition: Rendition) -> MediaFile | None:
