@@ -26,9 +26,11 @@ MUTATORS = {
     "boxes": mutators.boxes,
     "source": mutators.boxes,
     "verify": partial(mutators.boxes, skip=1),
+    "inspect": mutators.boxes,
     "presentation": mutators.tree,
     "beacons": mutators.tree,
     "eme": mutators.tree,
+    "key-request": mutators.tree,
 }
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "tests" / "golden" / "fuzz"

@@ -3,6 +3,7 @@
 import struct
 import tempfile
 import uuid
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from packager.mp4.mvhd import MovieHeader
 from packager.mp4.pssh import ProtectionHeader
 from packager.mp4.stsd import AudioEntry
 from packager.mp4.tkhd import TrackHeader
+from packager.protection import NO_CHOICES, Encryption
 from packager.segmenter import Output, package
 from packager.source import EncodedTrack
 
@@ -50,22 +52,33 @@ _PACKET = bytes((0x08,)) + bytes(range(1, 11))
 """An Opus packet of one frame of 960 samples, as far as its first byte says."""
 
 
-def _key(scheme: Scheme) -> ContentKey:
-    signal = DrmSignal(COMMON, ProtectionHeader(COMMON, (KID,)).encode())
+def _key(scheme: Scheme, period: int = 0) -> ContentKey:
+    kid = uuid.UUID(int=KID.int + period)
+    signal = DrmSignal(COMMON, ProtectionHeader(COMMON, (kid,)).encode())
     iv = bytes(range(16)) if scheme is Scheme.CBCS else bytes(range(8))
-    return ContentKey(KeyDescription(KID, Tier.HIGH, scheme, (signal,)), bytes(range(16)), iv)
+    description = KeyDescription(kid, Tier.HIGH, scheme, (signal,), period)
+    return ContentKey(description, bytes(range(period, period + 16)), iv)
 
 
 KEYS = {
-    DrmProfile.CLEAR: None,
-    DrmProfile.CBCS: _key(Scheme.CBCS),
-    DrmProfile.CENC: _key(Scheme.CENC),
+    DrmProfile.CLEAR: (),
+    DrmProfile.CBCS: tuple(_key(Scheme.CBCS, period) for period in range(3)),
+    DrmProfile.CENC: tuple(_key(Scheme.CENC, period) for period in range(3)),
 }
+"""For three segments, of which each may have its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packaged:
+    """A rendition and its file under each protection."""
+
+    rendition: Rendition
+    files: dict[DrmProfile, bytes]
 
 
 @cache
-def packaged() -> tuple[Rendition, dict[DrmProfile, bytes]]:
-    """Twelve packets in three segments under each protection."""
+def packaged(choices: Encryption = NO_CHOICES) -> Packaged:
+    """Twelve packets in three segments."""
     count = 12
     track = EncodedTrack(
         *(OpusConfig(2, 312, 48_000), Codec.OPUS, "opus", 48_000, 2, None, 960),
@@ -74,26 +87,35 @@ def packaged() -> tuple[Rendition, dict[DrmProfile, bytes]]:
         timing=Timing(48_000, 312, 960 * count - 400, 88),
     )
     with tempfile.TemporaryDirectory() as name:
-        paths = {drm: Path(name, f"{drm}.mp4") for drm in DrmProfile}
+        outputs = {
+            drm: Output(Path(name, drm), keys[0] if keys else None, later_keys=keys[1:])
+            for drm, keys in KEYS.items()
+        }
         rendition = package(
             track,
             rung=Rung(Codec.OPUS, 96_000, Tier.HIGH),
-            outputs={drm: Output(path, KEYS[drm]) for drm, path in paths.items()},
+            outputs=outputs,
             segment_ticks=4 * 960,
             key_prefix="tracks/t/0000000000000000",
             loudness=_LOUDNESS,
+            encryption=choices,
         )
-        return rendition, {drm: path.read_bytes() for drm, path in paths.items()}
+        return Packaged(rendition, {d: o.path.read_bytes() for d, o in outputs.items()})
+
+
+CHANGING = Encryption(clear_segments=1, period_segments=1, full_pattern=True)
+"""A clear lead, the pattern, and another key in each segment."""
 
 
 def boxes() -> list[bytes]:
     """Whole files, ours and progressive ones."""
-    return [*packaged()[1].values(), *sources()]
+    return [*packaged().files.values(), *packaged(CHANGING).files.values(), *sources()]
 
 
 def verifiable() -> list[bytes]:
-    """A byte that says the protection, and the file."""
-    return [bytes((i,)) + body for i, body in enumerate(packaged()[1].values())]
+    """A byte that says choices and protection, and the file."""
+    files = [*packaged().files.values(), *packaged(CHANGING).files.values()]
+    return [bytes((i,)) + body for i, body in enumerate(files)]
 
 
 def sources() -> list[bytes]:
@@ -141,14 +163,19 @@ def _numbers(*numbers: int) -> bytes:
 
 
 def presentations() -> list[bytes]:
-    """One sealed description with three files."""
-    rendition, _ = packaged()
-    keys = tuple(key.description for key in KEYS.values() if key)[:1]
+    """Two sealed descriptions of three files."""
+    return [presentation.encode(_presentation(choices)) for choices in (NO_CHOICES, CHANGING)]
+
+
+def _presentation(choices: Encryption) -> Presentation:
+    rendition = packaged(choices).rendition
+    # the schemes' keys share KIDs here, which a real presentation never does: one set is enough
+    keys = tuple(key.description for key in KEYS[DrmProfile.CBCS])
     draft = Presentation(
         *("t", "", "Título", "Künstler", Timing(44_100, 0, 10_216, 0), _LOUDNESS, "album", None),
         *("0" * 64, "1" * 64, keys, (rendition,)),
     )
-    return [presentation.encode(presentation.seal(draft))]
+    return presentation.seal(draft)
 
 
 def range_requests() -> list[bytes]:
@@ -171,6 +198,16 @@ def reports() -> list[bytes]:
         b'[{"pathway":"b","failed":true},{"pathway":"c","firstByteMs":1e3,"rttMs":null}]',
         b'v=2,e=rr,cdn="a",rc=200,ttfb=41,url="https://cdn.example/x/y?q=1"\nv=2,e=ps,sta=p',
     ]
+
+
+def events() -> list[bytes]:
+    """Two events of a player."""
+    return [b'v=2,e=ps,sta=p,ts=1700000000000,sid="a-b",sn=3,pt=4000\ne=rr,bl=(1;v 2),cid="x\\"y"']
+
+
+def key_requests() -> list[bytes]:
+    """What the packager asks the key server."""
+    return [b'{"trackId":"t","tiers":["low","high"],"schemes":["cbcs","cenc"],"period":1}']
 
 
 def licence_requests() -> list[bytes]:

@@ -6,8 +6,11 @@ as an exception. Time and memory are bounded by whoever calls.
 """
 
 import contextlib
+import io
+import json
 import tempfile
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +26,13 @@ from core.errors import (
 )
 from core.model import Codec, DrmProfile, Rung, Tier
 from fuzz import seeds
-from keyserver import eme
-from origin import media_path, ranges
+from keyserver import eme, exchange
+from origin import cmcd, media_path, ranges
+from packager import inspection
 from packager.grid import segment_samples
+from packager.inspection_text import lines_of
 from packager.manifest import presentation
+from packager.media_bytes import FileBytes
 from packager.mp4 import grammar
 from packager.mp4.alac import AlacConfig
 from packager.mp4.asc import aac_kind
@@ -57,6 +63,7 @@ from packager.mp4.tfdt import DecodeTime
 from packager.mp4.tfhd import TrackFragmentHeader
 from packager.mp4.tkhd import TrackHeader
 from packager.mp4.trun import TrackRun
+from packager.protection import NO_CHOICES
 from packager.segmenter import Output, package
 from packager.source import EncodedTrack, read_mp4
 from packager.verify import verify_file
@@ -80,10 +87,10 @@ DECODERS: dict[bytes, tuple[Callable[[memoryview], Any], ...]] = {
     b"saio": (AuxiliaryOffset.decode,),
     b"saiz": (AuxiliarySizes.decode,),
     b"sbgp": (RollMembers.decode,),
+    b"sgpd": (RollDescription.decode,),
     b"senc": tuple(
         lambda payload, size=size: SampleEncryption.decode(payload, size) for size in (0, 8, 16)
     ),
-    b"sgpd": (RollDescription.decode,),
     b"sidx": (SegmentIndex.decode,),
     b"sinf": (Protection.decode,),
     b"stsd": (AudioEntry.decode,),
@@ -145,7 +152,7 @@ def source(data: bytes) -> None:
 
 
 def _package(track: EncodedTrack, path: Path) -> None:
-    key = seeds.KEYS[DrmProfile.CENC]
+    key = seeds.KEYS[DrmProfile.CENC][0]
     try:
         rendition = package(
             track,
@@ -160,14 +167,28 @@ def _package(track: EncodedTrack, path: Path) -> None:
 
 
 def verify(data: bytes) -> None:
-    """A packaged file under the first byte's protection: refused, or equal to what was written."""
-    drm = list(DrmProfile)[data[0] % len(DrmProfile)] if data else DrmProfile.CLEAR
-    rendition, files = seeds.packaged()
+    """A packaged file with what the first byte chooses: refused, or equal to what was written."""
+    choices, drm = list(product((NO_CHOICES, seeds.CHANGING), DrmProfile))[(data or b"0")[0] % 6]
+    made, keys = seeds.packaged(choices), seeds.KEYS[drm]
+    first, later = (keys[0], keys[1:]) if keys else (None, ())
     try:
-        verify_file(data[1:], rendition, rendition.file(drm), seeds.KEYS[drm])
+        verify_file(
+            data[1:],
+            made.rendition,
+            made.rendition.file(drm),
+            first,
+            later if choices is seeds.CHANGING else (),
+        )
     except IntegrityError:
         return
-    assert data[1:] == files[drm]
+    assert data[1:] == made.files[drm]
+
+
+def inspected(data: bytes) -> None:
+    """Any MP4, as `tonearm inspect` shows it: never an error, whatever the bytes are."""
+    found = inspection.inspect(FileBytes(io.BytesIO(data)))
+    assert json.dumps(inspection.as_json(found, "name"))
+    assert all(lines_of(found, everything=True))
 
 
 def description(data: bytes) -> None:
@@ -220,6 +241,18 @@ def report(data: bytes) -> None:
             assert isinstance(item.plausible, bool)
 
 
+def player_events(data: bytes) -> None:
+    """CMCD events in a heartbeat."""
+    with contextlib.suppress(InvalidInputError):
+        assert len(cmcd.parse_events(data)) <= cmcd.MAX_EVENTS
+
+
+def key_request(data: bytes) -> None:
+    """What the packager asks the key server for."""
+    with contextlib.suppress(InvalidInputError):
+        assert isinstance(exchange.read_query(data).track_id, str)
+
+
 def licence_request(data: bytes) -> None:
     """ClearKey's JSON: refused, or the KIDs have but one spelling."""
     with contextlib.suppress(InvalidInputError):
@@ -248,11 +281,14 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "boxes": (boxes, seeds.boxes),
     "source": (source, seeds.sources),
     "verify": (verify, seeds.verifiable),
+    "inspect": (inspected, seeds.boxes),
     "presentation": (description, seeds.presentations),
     "ranges": (range_request, seeds.range_requests),
     "media-path": (url_path, seeds.url_paths),
     "beacons": (report, seeds.reports),
+    "cmcd": (player_events, seeds.events),
     "eme": (licence_request, seeds.licence_requests),
+    "key-request": (key_request, seeds.key_requests),
     "url-token": (url_token, seeds.url_tokens),
     "user-token": (user_token, seeds.user_tokens),
 }

@@ -46,9 +46,8 @@ def test_every_target_holds_for_good_input(target):
 
 
 def test_make_fuzz_runs_every_target():
-    [line] = re.findall(
-        r"^FUZZ := (.*)$", (CORPUS.parents[2] / "Makefile").read_text(), re.MULTILINE
-    )
+    makefile = (CORPUS.parents[2] / "Makefile").read_text().replace("\\\n", " ")
+    [line] = re.findall(r"^FUZZ := (.*)$", makefile, re.MULTILINE)
 
     assert line.split() == list(TARGETS)
 
