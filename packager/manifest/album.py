@@ -15,11 +15,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
+from uuid import UUID
 
 from core.errors import ConflictError, InvalidInputError
-from core.model import DrmProfile, MediaFile, Presentation, Rendition, Tier
+from core.model import DrmProfile, KeyDescription, MediaFile, Presentation, Rendition, Tier
 from packager.manifest import dash, hls
-from packager.manifest.options import ManifestOptions, key_of, listed
+from packager.manifest.options import ManifestOptions, keys_of, listed
 from packager.manifest.timeline import length_us
 
 DESCRIPTION = "album.json"
@@ -130,13 +131,12 @@ def mpd(album: Album, drm: DrmProfile, tier: Tier, options: ManifestOptions) -> 
 def multivariant(album: Album, drm: DrmProfile, tier: Tier, options: ManifestOptions) -> str:
     """One variant stream per rendition, as loud in bits as its loudest track."""
     lines = ["#EXTM3U", f"#EXT-X-VERSION:{hls.VERSION}", "#EXT-X-INDEPENDENT-SEGMENTS"]
-    keys = {}
+    keys: dict[UUID, KeyDescription] = {}
     for number, track in enumerate(album.tracks, 1):
         for rendition, file in listed(track, drm, tier):
             name = f"{hls.GAPLESS_DATA_ID}.{rendition.name}.{number}"
             lines.append(f'#EXT-X-SESSION-DATA:DATA-ID="{name}",VALUE="{hls.gapless(rendition)}"')
-            if key := key_of(track, file):
-                keys[key.kid] = key
+            keys |= {key.kid: key for key in keys_of(track, file)}
     for key in keys.values():
         lines += hls.session_key_lines(key, options)
     for rendition, file in listed(album.tracks[0], drm, tier):

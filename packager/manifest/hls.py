@@ -205,7 +205,10 @@ def _key_changes(
     ends = [*starts[1:], len(file.segment_sizes)]
     for key, start, end in zip(keys, starts, ends, strict=False):  # no key in the clear
         if end > file.clear_segments:
-            found[max(start, file.clear_segments) + 1] = list(_key_lines(key, options))
+            # hls.js adds tags to the keys of earlier segments, too, until all keys are ended
+            end_others = [_NO_KEY] * (start > file.clear_segments)
+            at = max(start, file.clear_segments) + 1
+            found[at] = [*end_others, *_key_lines(key, options)]
     return found
 
 

@@ -76,7 +76,9 @@ def test_periods_follow_each_other_without_a_gap(lengths):
     end = Fraction(0)
     for period, samples in zip(periods, lengths, strict=True):
         assert seconds(period.get("start")) == end
-        assert abs(seconds(period.get("duration")) - Fraction(samples, RATE)) <= Fraction(1, 2_000_000)
+        assert abs(seconds(period.get("duration")) - Fraction(samples, RATE)) <= Fraction(
+            1, 2_000_000
+        )
         end += seconds(period.get("duration"))
     assert seconds(root.get("mediaPresentationDuration")) == end
 

@@ -305,6 +305,16 @@ def test_each_segment_stands_under_its_own_key(lead, changes):
     parse(text)
 
 
+def test_a_new_key_ends_the_one_before_it_first():
+    p = rekeyed(lead=0, changes=(3,))
+
+    lines = hls.media(p, DrmProfile.CBCS, p.renditions[0].name, PLAIN).splitlines()
+
+    tags = [i for i, line in enumerate(lines) if line.startswith("#EXT-X-KEY")]
+    later = [i for i in tags if i > lines.index(next(x for x in lines if "#EXTINF" in x))]
+    assert lines[later[0]] == "#EXT-X-KEY:METHOD=NONE"
+
+
 def test_every_key_has_its_session_key():
     p = rekeyed(lead=0, changes=(3, 5))
     file = p.renditions[0].file(DrmProfile.CBCS)
