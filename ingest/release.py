@@ -39,13 +39,12 @@ class Release:
 def extra_objects(presentation: Presentation, waveform: bytes, report: bytes) -> dict[str, Body]:
     """What lies beside the media: manifests for buckets without an origin, waveform and report."""
     prefix = generation_prefix(presentation.track_id, presentation.generation)
-    hashed = {"waveform.json": waveform, "report.json": report}
-    found: dict[str, Body] = {f"{prefix}{name}": body for name, body in hashed.items()}
-    found[f"{prefix}{SUMS}"] = encode_sums(hashed)
+    bodies = {"waveform.json": waveform, "report.json": report}
     for drm in DrmProfile:
         for name, text in static_manifests(presentation, drm, ManifestOptions()).items():
-            found[f"{prefix}{drm}/static/{name}"] = text.encode()
-    return found
+            bodies[f"{drm}/static/{name}"] = text.encode()
+    bodies[SUMS] = encode_sums(bodies)
+    return {f"{prefix}{name}": body for name, body in bodies.items()}
 
 
 async def release(

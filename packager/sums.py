@@ -1,7 +1,7 @@
 """`sha256.json`: hashes of the objects of a generation that nothing else vouches for.
 
-Media are hashed in `presentation.json`, which is hashed in the generation, and manifests follow
-from it; waveform and report follow from nothing that is published.
+Media are hashed in `presentation.json`, which is hashed in the generation. Waveform and report
+follow from nothing that is published, and static manifests only by the version that wrote them.
 """
 
 import hashlib

@@ -250,12 +250,12 @@ async def _check_others(store: ObjectStore, p: Presentation, report: Report) -> 
         except ToolkitError as error:
             report.problems.append(f"{key}: {error.message}")
             continue
-        if key in expected:
-            wrong = _first_difference(body, expected[key].encode())
-        elif sums is None:
-            continue
-        else:
+        if key in named or key not in expected:
+            if sums is None:
+                continue
             wrong = _unlike_its_sum(body, sums.get(key.removeprefix(prefix)))
+        else:
+            wrong = _first_difference(body, expected[key].encode())
         report.problems += [f"{key}: {wrong}"] if wrong else []
         report.checked += [] if wrong else [key]
 
