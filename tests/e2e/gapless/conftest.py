@@ -23,6 +23,7 @@ from tests.e2e.gapless.seam import continuous, write_wav
 HERE = Path(__file__).parent
 RATE = 48_000
 CUT = 5 * RATE + 331  # 331 divides neither 1024 nor 960 nor 4096
+CD_RATE = 44_100
 COMMAND_TIMEOUT_S = 300
 TIERS = (Tier.LOW, Tier.NORMAL, Tier.HIGH, Tier.LOSSLESS)
 
@@ -55,23 +56,18 @@ def tonearm(home, *arguments):
     return done.stdout
 
 
-@pytest.fixture(scope="session")
-def masters(tmp_path_factory):
-    """The continuous signal, and the two files it was cut into."""
-    folder = tmp_path_factory.mktemp("masters")
-    master = continuous(RATE, 2 * CUT)
+def cut_in_two(folder, rate, cut):
+    """A continuous signal, and the two files it is cut into."""
+    master = continuous(rate, 2 * cut)
     paths = [
-        write_wav(folder / "side-a.wav", RATE, master[:CUT]),
-        write_wav(folder / "side-b.wav", RATE, master[CUT:]),
+        write_wav(folder / "side-a.wav", rate, master[:cut]),
+        write_wav(folder / "side-b.wav", rate, master[cut:]),
     ]
     return master, paths
 
 
-@pytest.fixture(scope="session")
-def album(masters, tmp_path_factory):
-    """Both parts, ingested as an album, with the keys that open them."""
-    master, paths = masters
-    home = Home(tmp_path_factory.mktemp("gapless") / "home")
+def ingested(home, master, paths):
+    """Both parts as an album, with the keys that open them."""
     out = tonearm(home.path, "ingest", "--album", "One Piece", "--lossless", "--json", *paths)
     tracks, keys = [], {}
     ring = home.keyring
@@ -82,7 +78,24 @@ def album(masters, tmp_path_factory):
         tracks.append(presentation.decode((folder / "presentation.json").read_bytes()))
         found = vault.keys(KeyRequest(made["trackId"], TIERS, (Scheme.CBCS,)))
         keys |= {key.description.kid.hex: key.key.hex() for key in found}
+    vault.close()
     return Album(home, master, tuple(tracks), keys)
+
+
+@pytest.fixture(scope="session")
+def masters(tmp_path_factory):
+    return cut_in_two(tmp_path_factory.mktemp("masters"), RATE, CUT)
+
+
+@pytest.fixture(scope="session")
+def album(masters, tmp_path_factory):
+    return ingested(Home(tmp_path_factory.mktemp("gapless") / "home"), *masters)
+
+
+@pytest.fixture
+def cd_album(tmp_path):
+    """The same at the rate of compact discs."""
+    return ingested(Home(tmp_path / "home"), *cut_in_two(tmp_path, CD_RATE, CUT))
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -108,7 +121,7 @@ async def record(browser):
     return run
 
 
-def joined(album, name):
+def joined(album, name, rate=RATE):
     """The spec for `join.js` from nothing but the published numbers."""
     start, tracks = 0.0, []
     for track in album.tracks:
@@ -127,7 +140,7 @@ def joined(album, name):
         "tracks": tracks,
         "type": f'audio/mp4; codecs="{album.tracks[0].rendition(name).codecs}"',
         "keys": album.keys,
-        "rate": RATE,
+        "rate": rate,
         "from": tracks[0]["end"] - 1.2,
         "to": tracks[0]["end"] + 1.0,
     }

@@ -13,6 +13,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SEAM_S = CUT / RATE
 LENGTH_S = 2 * CUT / RATE
+ATTEMPTS = 3
+"""A busy machine may miss a deadline of the sound system, anywhere."""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -86,8 +88,11 @@ async def test_players_go_from_track_to_track(album, bucket, player, name, manif
     )
     await player.play()
     await player.meter()
-    await player.seek(SEAM_S - 1.5)
-    heard = await player.level(2.5)
+    for _ in range(ATTEMPTS):
+        await player.seek(SEAM_S - 1.5)
+        heard = await player.level(2.5)
+        if not heard.silent:
+            break
     state = await player.ended(30)
 
     assert heard.frames > RATE
