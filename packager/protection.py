@@ -161,8 +161,11 @@ class FileProtection:
         return KeyGroup(kid, IV_SIZE)
 
     def pssh_at(self, segment: int) -> tuple[bytes, ...]:
-        """In each segment of a later key: players may start at any of them."""
-        key = self.key_at(segment) if self.group_at(segment) else None
+        """In each segment of a later key, and behind a clear lead: players may start anywhere.
+
+        Behind a lead, because hls.js forgets what the init segment said before it needs a key.
+        """
+        key = self.key_at(segment) if self.clear_segments or self.group_at(segment) else None
         return tuple(s.pssh for s in key.description.signals if s.pssh) if key else ()
 
     def ivs_at(self, segment: int) -> bool | None:
@@ -172,7 +175,7 @@ class FileProtection:
     def own_key_size(self, segment: int) -> int:
         """Bytes of what a fragment says about its own key."""
         group = self.group_at(segment)
-        return group.size + sum(map(len, self.pssh_at(segment))) if group else 0
+        return (group.size if group else 0) + sum(map(len, self.pssh_at(segment)))
 
     def first_iv(self, segment: int, sample: int) -> int:
         """Of *sample*, counted from where IVs with this file's keys begin."""

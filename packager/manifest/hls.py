@@ -159,15 +159,19 @@ def session_key_lines(key: KeyDescription, options: ManifestOptions) -> Iterator
         yield f"#EXT-X-SESSION-KEY:{_key_attributes(tag, options)}"
 
 
-def _key_lines(key: KeyDescription, options: ManifestOptions) -> Iterator[str]:
+def _key_lines(key: KeyDescription, options: ManifestOptions, *, bare: bool) -> Iterator[str]:
     """The key tags of a media playlist, in the order in which every player finds its own.
 
     Shaka Player knows ClearKey only as `identity` and collects every tag it meets. hls.js knows it
     as `org.w3.clearkey`, but an identity tag in force makes it blind to all others when METHOD is
     SAMPLE-AES. So identity stands first and is cancelled: METHOD=NONE has no KEYFORMAT, that is
     the identity one (RFC 8216, 4.3.2.4), and the tags behind it are the ones in force.
+
+    Without *bare* there is no identity tag: where keys change, Shaka would take the last one for
+    all segments and play noise.
     """
     identity, others = _tags(key)
+    identity = identity if bare else []
     for tag in identity:
         yield f"#EXT-X-KEY:{_key_attributes(tag, options)}"
     if identity and others:
@@ -208,7 +212,7 @@ def _key_changes(
             # hls.js adds tags to the keys of earlier segments, too, until all keys are ended
             end_others = [_NO_KEY] * (start > file.clear_segments)
             at = max(start, file.clear_segments) + 1
-            found[at] = [*end_others, *_key_lines(key, options)]
+            found[at] = [*end_others, *_key_lines(key, options, bare=len(keys) == 1)]
     return found
 
 

@@ -137,13 +137,16 @@ def fragments(path, drm):
 
 @pytest.mark.parametrize("drm", PROTECTED)
 def test_a_clear_lead_is_in_the_clear_and_says_so(encoded, protected, drm):
-    _, paths, _ = protected("aac-96k", CHOICES["lead"])
+    _, paths, keys = protected("aac-96k", CHOICES["lead"])
     boxes = grammar.read_boxes(paths[drm].read_bytes())
     found = fragments(paths[drm], drm)
 
     assert Movie.decode(boxes[1].payload).entry.clear_lead
     assert [f.description_index for f in found] == [2, 2] + [1] * (len(found) - 2)
     assert [f.encryption is None for f in found] == [True, True] + [False] * (len(found) - 2)
+    # hls.js needs it again where the lead ends, and players may start anywhere behind it
+    pssh = tuple(s.pssh for s in keys[drm][0].description.signals)
+    assert [f.pssh for f in found] == [(), ()] + [pssh] * (len(found) - 2)
     lead = b"".join(bytes(b.payload) for b in boxes if b.fourcc == b"mdat")[:10_000]
     assert lead == bytes(read_mp4(encoded["aac-96k"]).payload[:10_000])
 

@@ -19,6 +19,7 @@ from core.model import (
     Timing,
 )
 from packager.manifest import presentation
+from packager.protection import NO_CHOICES, Encryption
 from packager.segmenter import Output, package
 from packager.source import read_any
 from tests.packager.manifest.examples import kid, signals
@@ -56,16 +57,25 @@ def content_keys():
 
 
 def package_track(
-    folder: Path, *, samples: int = SAMPLES, rungs: tuple[Rung, ...] = RUNGS
+    folder: Path,
+    *,
+    samples: int = SAMPLES,
+    rungs: tuple[Rung, ...] = RUNGS,
+    keys: tuple[ContentKey, ...] | None = None,
+    encryption: Encryption = NO_CHOICES,
 ) -> Presentation:
     """Write `{drm}/{rendition}.mp4` below *folder*: two tones, one in each channel."""
     time = np.arange(samples) / RATE
     tones = np.stack([np.sin(2 * np.pi * hz * time) for hz in (440, 660)], axis=1)
     pcm = (AMPLITUDE * tones).astype("<f4").tobytes()
-    keys = {(k.description.tier, k.description.scheme): k for k in content_keys()}
+    keys = keys or content_keys()
+    places = dict.fromkeys((k.description.tier, k.description.scheme) for k in keys)
+    by_place = {
+        p: [k for k in keys if (k.description.tier, k.description.scheme) == p] for p in places
+    }
     for drm in DrmProfile:
         (folder / drm).mkdir()
-    used = dict.fromkeys(keys, 0)
+    used = dict.fromkeys(places, 0)
     renditions = []
     for rung in rungs:
         source = folder / f"{rung.name}.m4a"
@@ -75,10 +85,18 @@ def package_track(
         for scheme in Scheme:
             path = folder / scheme / f"{rung.name}.mp4"
             place = rung.tier, scheme
-            outputs[DrmProfile(scheme)] = Output(path, keys[place], used[place])
+            first, *later = by_place[place]
+            outputs[DrmProfile(scheme)] = Output(path, first, used[place], tuple(later))
             used[place] += len(track.sizes)
         renditions.append(
-            package(track, rung=rung, outputs=outputs, segment_ticks=SEGMENT, key_prefix="tracks/x")
+            package(
+                track,
+                rung=rung,
+                outputs=outputs,
+                segment_ticks=SEGMENT,
+                key_prefix="tracks/x",
+                encryption=encryption,
+            )
         )
     return presentation.seal(
         Presentation(
@@ -92,7 +110,7 @@ def package_track(
             album_loudness=None,
             master_sha256="0" * 64,
             recipe_sha256="0" * 64,
-            keys=tuple(k.description for k in keys.values()),
+            keys=tuple(k.description for k in keys),
             renditions=tuple(renditions),
         )
     )

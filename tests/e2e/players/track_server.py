@@ -30,6 +30,10 @@ def license_cors(request):
     }
 
 
+def _b64url(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
 MEDIA_TOKEN = "t0"
 LICENCE_TOKEN = "licence-token"
 
@@ -156,11 +160,14 @@ class TrackServer:
 
     async def _license(self, request):
         self._check(request)
-        keys = []
-        for kid in json.loads(await request.read())["kids"]:
-            found = self._key(uuid.UUID(bytes=base64.urlsafe_b64decode(kid + "==")))
-            k = base64.urlsafe_b64encode(found.key).rstrip(b"=").decode()
-            keys.append({"kty": "oct", "kid": kid, "k": k})
+        asked = json.loads(await request.read())["kids"]
+        wanted = [self._key(uuid.UUID(bytes=base64.urlsafe_b64decode(k + "=="))) for k in asked]
+        uses = {(w.description.tier, w.description.scheme) for w in wanted}
+        keys = [
+            {"kty": "oct", "kid": _b64url(key.description.kid.bytes), "k": _b64url(key.key)}
+            for key in self.keys
+            if (key.description.tier, key.description.scheme) in uses  # of all periods
+        ]
         return web.json_response({"keys": keys, "type": "temporary"})
 
     async def _raw(self, request):

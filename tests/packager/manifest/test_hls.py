@@ -323,3 +323,11 @@ def test_every_key_has_its_session_key():
 
     tags = "".join(lines_of(text, "EXT-X-SESSION-KEY"))
     assert all(kid.hex.upper() in tags for kid in file.kids)
+
+
+def test_where_keys_change_no_bare_key_is_offered():
+    steady, changing = rekeyed(lead=2, changes=()), rekeyed(lead=0, changes=(3,))
+    name = steady.renditions[0].name
+
+    assert 'KEYFORMAT="identity"' in hls.media(steady, DrmProfile.CBCS, name, PLAIN)
+    assert 'KEYFORMAT="identity"' not in hls.media(changing, DrmProfile.CBCS, name, PLAIN)

@@ -1,0 +1,83 @@
+"""Clear lead, the 10:0 pattern and keys that change within a track, in every player."""
+
+import uuid
+
+import pytest
+import pytest_asyncio
+
+from core.model import Codec, ContentKey, DrmProfile, KeyDescription, Rung, Scheme, Tier
+from packager.protection import Encryption
+from tests.e2e.players.packaged import RMS_DBFS, package_track
+from tests.e2e.players.track_server import LICENCE_TOKEN, TrackServer
+from tests.packager.manifest.examples import signals
+
+LEVEL_DB = 0.5
+RUNGS = (Rung(Codec.AAC, 96_000, Tier.LOW),)
+CHOICES = {
+    "periods": Encryption(clear_segments=1, period_segments=2, full_pattern=True),
+    "lead": Encryption(clear_segments=2, full_pattern=True),
+}
+PERIODS = 3  # of 2 segments in 20 s
+PROTECTED = [DrmProfile.CBCS, DrmProfile.CENC]
+COMBINATIONS = [
+    ("shaka", "mpd", "periods"),
+    ("dash", "mpd", "periods"),
+    ("hls", "m3u8", "periods"),
+    # shaka-player knows ClearKey in HLS as one bare key: it cannot follow a change
+    ("shaka", "m3u8", "lead"),
+    ("hls", "m3u8", "lead"),
+]
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def period_keys(scheme):
+    """A key for each period; test keys, in no way secret."""
+    keys = []
+    for number in range(PERIODS):
+        kid = uuid.UUID(int=(list(Scheme).index(scheme) + 1) << 64 | number)
+        description = KeyDescription(kid, Tier.LOW, scheme, signals(kid, scheme), number)
+        iv = bytes(range(number, number + (16 if scheme is Scheme.CBCS else 8)))
+        keys.append(ContentKey(description, bytes([number + 1, *b"a content key.."]), iv))
+    return tuple(keys)
+
+
+@pytest.fixture(scope="module")
+def tracks(tmp_path_factory):
+    """The two tones, once for each of `CHOICES`."""
+    keys = tuple(key for scheme in Scheme for key in period_keys(scheme))
+    found = {}
+    for name, choices in CHOICES.items():
+        folder = tmp_path_factory.mktemp(name)
+        found[name] = package_track(folder, rungs=RUNGS, keys=keys, encryption=choices), folder
+    return found
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def server(tracks, request):
+    p, folder = tracks[request.param]
+    keys = tuple(key for scheme in Scheme for key in period_keys(scheme))
+    async with TrackServer(p, keys, folder).running() as running:
+        yield running
+
+
+@pytest.mark.parametrize("drm", PROTECTED)
+@pytest.mark.parametrize(("name", "ending", "server"), COMBINATIONS, indirect=["server"])
+async def test_a_track_sounds_on_both_sides_of_a_change(player, server, name, ending, drm):
+    await player.load(
+        name,
+        server.url(drm, f"low.{ending}"),
+        token=LICENCE_TOKEN,
+        license_url=server.license_url,
+    )
+    await player.meter()
+    await player.play()
+    levels = [await player.level(0.4)]
+    for boundary_s in (7.68, 15.36):  # the end of the longer lead, and of the periods
+        await player.call("seek", boundary_s - 0.4)
+        await player.until(lambda s, b=boundary_s: s.time > b + 0.4, "plays across the change", 9)
+        levels.append(await player.level(0.4))
+    end = await player.state()
+
+    assert [level.rms_dbfs for level in levels] == [pytest.approx(RMS_DBFS, abs=LEVEL_DB)] * 3
+    assert not end.errors
