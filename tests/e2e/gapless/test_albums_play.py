@@ -3,6 +3,7 @@
 import base64
 import json
 
+import numpy as np
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -97,5 +98,8 @@ async def test_players_go_from_track_to_track(album, bucket, player, name, manif
 
     assert heard.frames > RATE
     assert not heard.silent, heard
+    # a track under the other one's key would be noise
+    master_dbfs = 10 * np.log10(np.mean(album.master**2))
+    assert heard.rms_dbfs == pytest.approx(master_dbfs, abs=0.3)
     assert state.duration == pytest.approx(LENGTH_S, abs=0.001)
     assert state.time == pytest.approx(LENGTH_S, abs=0.001)
