@@ -27,6 +27,7 @@ from ingest.release import Release, extra_objects, release
 from ingest.workspace import Workspace, opened
 from packager.keysource import KeyRequest, KeySource
 from packager.manifest import presentation as presentations
+from packager.protection import Encryption
 from packager.publish import generation_prefix, presentation_key
 from packager.reopen import reopen
 from packager.segmenter import Output, package
@@ -236,6 +237,10 @@ class _Rotating:
             key_prefix=f"tracks/{self._old.track_id}/-",
             loudness=self._old.loudness,
             album_loudness=self._old.album_loudness,
+            encryption=Encryption(
+                clear_segments=max(file.clear_segments for file in old.files),
+                full_pattern=any(file.crypt_blocks for file in old.files),
+            ),
         )
         if replace(new, files=()) != replace(old, files=()):
             raise IntegrityError(f"{old.name} did not come out as it was")

@@ -103,11 +103,12 @@ async def _clearkey(request: web.Request) -> web.Response:
     keys = await _license(request, kids, grant)
     if not keys:
         return _refuse(request, grant)
-    # in the order of the request, whatever order the index gave
+    # in the order of the request, whatever order the index gave; then those of later periods
     found = {key.kid: key.key for key in keys}
-    _count(request, "full" if len(found) == len(kids) else "partial")
+    _count(request, "full" if found.keys() >= set(kids) else "partial")
+    order = dict.fromkeys((*(kid for kid in kids if kid in found), *found))
     return web.Response(
-        body=eme.write_licence((kid, found[kid]) for kid in kids if kid in found),
+        body=eme.write_licence((kid, found[kid]) for kid in order),
         content_type="application/json",
         headers=_SECRET_HEADERS,
     )
@@ -121,7 +122,9 @@ async def _raw(request: web.Request) -> web.Response:
         return _refuse(request, grant)
     _count(request, "full")
     return web.Response(
-        body=keys[0].key, content_type="application/octet-stream", headers=_SECRET_HEADERS
+        body=keys[0].key,  # the one that was asked for; later periods follow
+        content_type="application/octet-stream",
+        headers=_SECRET_HEADERS,
     )
 
 

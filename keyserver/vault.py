@@ -45,6 +45,8 @@ KEY_SIZE = 16
 IV_SIZES = {Scheme.CBCS: 16, Scheme.CENC: 8}
 """Bytes; a constant IV for cbcs, the start of the per-sample counters for cenc."""
 MAX_PERIOD = 2**31 - 1
+MAX_PERIODS = 128
+"""Later periods whose keys come with a licence; some eight minutes of a key for each segment."""
 MIN_SECRET_SIZE = 16
 REWRAP_BATCH = 500
 """Keys of one transaction of `Vault.rewrap`; others wait for its end, some 20 ms."""
@@ -208,19 +210,27 @@ class Vault:
     def licence(
         self, kids: Sequence[UUID], *, track_id: str, tier: Tier
     ) -> tuple[LicensedKey, ...]:
-        """Those of *kids* that belong to *track_id* and that *tier* includes.
+        """Those of *kids* that belong to *track_id* and that *tier* includes, each once.
+
+        With each come the keys of up to `MAX_PERIODS` later periods of the same use: where keys
+        change within a track, DASH players ask for the first one alone.
 
         A KID of nobody, of another track and of a higher tier are one case: the query does not
         find them.
         """
         tiers = _INCLUDED[tier]
+        columns = ", ".join(f"found.{name}" for name in COLUMNS.split(", "))
         query = (
-            f"SELECT {COLUMNS} FROM content_key"  # noqa: S608  our own names, and placeholders
-            f" WHERE kid IN ({_marks(kids)}) AND track_id = ? AND tier IN ({_marks(tiers)})"
+            f"SELECT DISTINCT {columns} FROM content_key AS asked"  # noqa: S608  our own names
+            " JOIN content_key AS found USING (track_id, tier, scheme)"
+            f" WHERE asked.kid IN ({_marks(kids)})"
+            f" AND asked.track_id = ? AND asked.tier IN ({_marks(tiers)})"
+            " AND found.period BETWEEN asked.period AND asked.period + ?"
+            " ORDER BY found.period"
         )
+        values = [*(k.bytes for k in kids), track_id, *tiers, MAX_PERIODS]
         with self._lock, translated():
-            found = self._database.execute(query, [*(k.bytes for k in kids), track_id, *tiers])
-            rows = [read_row(row) for row in found]
+            rows = [read_row(row) for row in self._database.execute(query, values)]
             return tuple(LicensedKey(row.kid, self._unseal(row)) for row in rows)
 
     def stored(self, track_id: str | None = None) -> Iterator[StoredKey]:

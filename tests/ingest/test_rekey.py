@@ -171,7 +171,7 @@ async def test_each_run_is_one_rotation_and_all_generations_stay_licensed(
         for presentation in generations:
             assert described(home, presentation.generation) == presentation
             kids = {key.kid for key in presentation.keys}
-            assert await licensed_kids(client, kids) == kids
+            assert await licensed_kids(client, kids) >= kids
         await client.close()
 
 

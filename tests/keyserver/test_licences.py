@@ -134,6 +134,18 @@ async def test_a_premium_plan_gets_every_key_it_asks_for(client, keys):
     assert list(given) == [kid(keys[Tier.LOSSLESS]), kid(keys[Tier.LOW])]
 
 
+async def test_a_licence_brings_the_keys_of_later_periods(client, vault, keys):
+    low = keys[Tier.LOW]
+    [later] = vault.keys(KeyQuery("song", (Tier.LOW,), (Scheme.CBCS,), 1))
+
+    given = await keys_in(await licence(client, eme(kid(low))))
+    raw = await client.get(f"/v1/license/raw/{kid(low)}", headers=playback())
+
+    assert given == {kid(low): low.key, kid(later): later.key}
+    assert next(iter(given)) == kid(low)
+    assert await raw.read() == low.key
+
+
 async def test_forged_members_do_not_raise_the_tier(client, keys):
     high = kid(keys[Tier.HIGH])
     for forged in ({"tier": "high"}, {"exp": 9}, {"type": "persistent-license"}):

@@ -119,6 +119,23 @@ def test_a_licence_has_only_the_keys_that_the_tier_includes(vault):
     assert vault.licence(kids, track_id="other", tier=Tier.LOSSLESS) == ()
 
 
+def test_with_a_key_come_those_of_later_periods_of_its_use_and_no_others(vault):
+    periods = [vault.keys(replace(ALL, period=period)) for period in (0, 1, 2, 2000)]
+    vault.keys(replace(ALL, track_id="other", period=2))
+    uses = [(k.description.tier, k.description.scheme) for k in periods[0]]
+    place = uses.index((Tier.NORMAL, Scheme.CBCS))
+    of_use = [keys[place] for keys in periods]
+
+    given = vault.licence([of_use[1].description.kid], track_id="song", tier=Tier.LOSSLESS)
+
+    # the one that was asked for first; neither what came before nor what is far ahead
+    assert [k.kid for k in given] == [k.description.kid for k in of_use[1:3]]
+    assert [k.key for k in given] == [k.key for k in of_use[1:3]]
+    all_kids = [k.description.kid for k in of_use]
+    assert len(vault.licence(all_kids, track_id="song", tier=Tier.NORMAL)) == 4
+    assert vault.licence(all_kids, track_id="song", tier=Tier.LOW) == ()
+
+
 def test_no_repr_holds_a_key_a_secret_or_an_iv(vault):
     [key, *_] = keys = vault.keys(ALL)
     licence = vault.licence([key.description.kid], track_id="song", tier=Tier.LOW)
