@@ -116,6 +116,23 @@ def _colour() -> bool | None:
     help="Left in the clear at the start, in whole segments.",
 )
 @click.option(
+    "--crypto-period",
+    "--crypto_period_duration",
+    "crypto_period",
+    type=click.FloatRange(0, 86400),
+    default=0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Change keys that often, at whole segments; with --track-id.",
+)
+@click.option(
+    "--cbcs-pattern",
+    type=click.Choice(["0:0", "10:0"]),
+    default="0:0",
+    show_default=True,
+    help="How cbcs is signalled; the encryption is the same.",
+)
+@click.option(
     "--layout",
     type=click.Choice(["single", "segments"]),
     default="single",
@@ -155,6 +172,8 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
     track_id: str | None,
     segment_duration: float,
     clear_lead: float,
+    crypto_period: float,
+    cbcs_pattern: str,
     layout: "Layout",
     license_url: str | None,
     hls_key_uri: str | None,
@@ -177,6 +196,10 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
         raise InvalidInputError(
             "keys come from one place", hint="give --key, or --track-id, or --scheme clear"
         )
+    if crypto_period and not track_id:
+        raise InvalidInputError(
+            "keys that change come from the key source", hint="give --track-id instead of --key"
+        )
     raw = parse_keys(keys) if keys else ()
     options = FolderOptions(
         schemes,
@@ -186,6 +209,8 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
         mpd_name,
         license_base=license_url or "" if track_id else "",
         clear_lead_s=clear_lead,
+        crypto_period_s=crypto_period,
+        full_pattern=cbcs_pattern == "10:0",
     )
     licensing = Licensing(license_url, hls_key_uri)
     source = _track_keys(wiring, track_id) if track_id else _raw_keys(raw, licensing, iv, schemes)
@@ -205,7 +230,7 @@ def _raw_keys(
     from packager.raw_keys import content_keys, parse_iv
 
     given = parse_iv(iv, schemes)
-    return lambda tiers, wanted: content_keys(
+    return lambda tiers, wanted, _: content_keys(
         raw, tiers, wanted, licensing=licensing, iv=given, random=secrets.token_bytes
     )
 
@@ -213,9 +238,12 @@ def _raw_keys(
 def _track_keys(wiring: Wiring, track_id: str) -> "Keys":
     from packager.keysource import KeyRequest
 
-    return lambda tiers, schemes: wiring.key_source().keys(
-        KeyRequest(track_id, tuple(tiers), tuple(schemes))
-    )
+    source = wiring.key_source()
+    return lambda tiers, schemes, periods: [
+        key
+        for period in range(periods)
+        for key in source.keys(KeyRequest(track_id, tuple(tiers), tuple(schemes), period))
+    ]
 
 
 def _print_packaged(

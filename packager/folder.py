@@ -26,7 +26,7 @@ from core.model import (
     Scheme,
     Tier,
 )
-from packager.grid import SEGMENT_MS
+from packager.grid import SEGMENT_MS, grid_of
 from packager.manifest import dash, hls
 from packager.manifest.options import ManifestOptions
 from packager.protection import Encryption
@@ -55,6 +55,8 @@ class FolderOptions:
     mpd_name: str = "manifest.mpd"
     license_base: str = ""
     clear_lead_s: float = 0
+    crypto_period_s: float = 0
+    full_pattern: bool = False
 
     @property
     def profiles(self) -> tuple[DrmProfile, ...]:
@@ -80,7 +82,9 @@ class Packaged:
     segment_s: Mapping[str, float]
 
 
-Keys = Callable[[Sequence[Tier], Sequence[Scheme]], Sequence[ContentKey]]
+Keys = Callable[[Sequence[Tier], Sequence[Scheme], int], Sequence[ContentKey]]
+"""Given tiers, schemes and a number of periods, the keys of each, period after period."""
+_ByUse = Mapping[tuple[Tier, DrmProfile], Sequence[ContentKey]]
 
 
 def read_inputs(paths: Sequence[Path], *, one_tier: bool) -> list[Input]:
@@ -159,7 +163,7 @@ def package_folder(
         inputs: As `read_inputs` gave them.
         folder: Gets a subfolder for each scheme if there are two.
         options: What it shall look like.
-        keys: Asked once for the keys of all tiers and schemes.
+        keys: Asked once for the keys of all tiers, schemes and periods.
         progress: Told of each file that was verified.
 
     Raises:
@@ -172,11 +176,15 @@ def package_folder(
         raise ConflictError(f"{folder} is not empty", hint="name a new folder, or remove it")
     folder.parent.mkdir(parents=True, exist_ok=True)
     tiers = tuple(dict.fromkeys(item.rung.tier for item in inputs))
-    by_use = {
-        (key.description.tier, DrmProfile(key.description.scheme)): key
-        for key in (keys(tiers, options.schemes) if options.schemes else ())
-    }
     ticks = segment_ticks([item.track for item in inputs], options.segment_s)
+    by_use: dict[tuple[Tier, DrmProfile], list[ContentKey]] = {}
+    if options.schemes:
+        periods = max(
+            _periods(item, length, options) for item, length in zip(inputs, ticks, strict=True)
+        )
+        for key in keys(tiers, options.schemes, periods):
+            place = key.description.tier, DrmProfile(key.description.scheme)
+            by_use.setdefault(place, []).append(key)
     with tempfile.TemporaryDirectory(prefix=".tonearm-", dir=folder.parent) as staging:
         target = Path(staging) / "folder"
         target.mkdir()  # below the private one: this has the permissions that folders have here
@@ -190,6 +198,21 @@ def package_folder(
         for item, length in zip(inputs, ticks, strict=True)
     }
     return Packaged(tuple(run.renditions), manifests, lengths)
+
+
+def _encryption(item: Input, ticks: int, options: FolderOptions) -> Encryption:
+    found = Encryption.in_seconds(
+        ticks / item.track.timing.timescale,
+        clear_lead_s=options.clear_lead_s,
+        crypto_period_s=options.crypto_period_s,
+    )
+    return replace(found, full_pattern=options.full_pattern)
+
+
+def _periods(item: Input, ticks: int, options: FolderOptions) -> int:
+    """How many keys follow each other in one input."""
+    segments = len(grid_of(item.track, ticks).ticks)
+    return _encryption(item, ticks, options).keys_needed(segments)
 
 
 def _check_names(options: FolderOptions, inputs: Sequence[Input]) -> None:
@@ -212,7 +235,7 @@ class _Run:
         self,
         folder: Path,
         options: FolderOptions,
-        keys: Mapping[tuple[Tier, DrmProfile], ContentKey],
+        keys: _ByUse,
         progress: Callable[[str], None],
     ) -> None:
         self._folder, self._options, self._keys = folder, options, keys
@@ -232,13 +255,12 @@ class _Run:
             outputs=outputs,
             segment_ticks=ticks,
             key_prefix="-",
-            encryption=Encryption.in_seconds(
-                ticks / item.track.timing.timescale, clear_lead_s=self._options.clear_lead_s
-            ),
+            encryption=_encryption(item, ticks, self._options),
         )
         for file in rendition.files:
             output = outputs[file.drm]
-            verified = verify_file(output.path, rendition, file, output.key)
+            later = output.later_keys[: len(file.key_changes)]
+            verified = verify_file(output.path, rendition, file, output.key, later)
             if output.key and verified.first_iv is not None:
                 self._ivs.setdefault(output.key.description.kid, []).append(verified)
             if self._options.layout == "segments":
@@ -263,9 +285,12 @@ class _Run:
         return self._folder / drm if len(self._options.profiles) > 1 else self._folder
 
     def _output(self, item: Input, drm: DrmProfile) -> Output:
-        key = self._keys.get((item.rung.tier, drm))
         path = self._below(drm) / f"{item.rung.name}.mp4"
-        return Output(path, key, self._used.get(key.description.kid, 0) if key else 0)
+        keys = self._keys.get((item.rung.tier, drm))
+        if not keys:
+            return Output(path)
+        used = self._used.get(keys[0].description.kid, 0)
+        return Output(path, keys[0], used, tuple(keys[1:]))
 
     def _manifests(self, drm: DrmProfile) -> tuple[str, str]:
         described = _presentation(self.renditions, self._keys, drm)
@@ -289,12 +314,15 @@ class _Run:
 
 def _presentation(
     renditions: Sequence[Rendition],
-    keys: Mapping[tuple[Tier, DrmProfile], ContentKey],
+    keys: _ByUse,
     drm: DrmProfile,
 ) -> Presentation:
     """What manifests are written from: one protection, and a description of each key once."""
     described = {
-        key.description.kid: key.description for (_, profile), key in keys.items() if profile is drm
+        key.description.kid: key.description
+        for (_, profile), of_use in keys.items()
+        if profile is drm
+        for key in of_use
     }
     longest = max((r.timing for r in renditions), key=lambda timing: timing.duration_s)
     return Presentation(

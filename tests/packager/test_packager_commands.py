@@ -137,6 +137,49 @@ def test_a_clear_lead_is_in_the_clear(ladder, tmp_path):
     assert playlist.index("#EXTINF") < playlist.index("METHOD=SAMPLE-AES-CTR")
 
 
+@pytest.mark.parametrize("scheme", ["cbcs", "cenc"])
+def test_keys_of_a_track_may_change_within_it(ladder, tmp_path, scheme):
+    target, home = tmp_path / "out", tmp_path / "home"
+    arguments = ("--track-id", "song", "--scheme", scheme, "--crypto-period", "7", "--json")
+    result = run(*ladder, "--output", target, *arguments, home=home)
+    listed = CliRunner().invoke(cli, ["--home", str(home), "keys", "list", "song", "--json"])
+
+    assert result.exit_code == 0, result.output
+    periods = {
+        json.loads(line)["kid"]: json.loads(line)["period"]
+        for line in listed.stdout.split("\n")[:-1]
+    }
+    assert set(periods.values()) == {0, 1}  # 10.1 s in segments of 3.84 s, two to a key
+    for path in target.glob("*.mp4"):
+        playlist = path.with_suffix(".m3u8").read_text()
+        named = [str(uuid.UUID(k)) for k in re.findall(r"KEYID=0x([0-9A-F]{32})", playlist)]
+        assert [periods[kid] for kid in named] == [0, 1]
+        boxes = [b for b in read_boxes(path.read_bytes()) if b.fourcc == b"moof"]
+        found = [MovieFragment.decode(b.payload, 8 if scheme == "cenc" else 0) for b in boxes]
+        assert [str(f.key.kid) if f.key else None for f in found] == [None, None, named[1]]
+
+
+def test_raw_keys_do_not_change(ladder, tmp_path):
+    target = tmp_path / "out"
+    result = run(*ladder, "--output", target, "--key", f"{KID}:{KEY}", "--crypto-period", "7")
+
+    assert isinstance(result.exception, ToolkitError)
+    assert "--track-id" in result.exception.hint
+    assert not target.exists()
+
+
+def test_the_pattern_is_signalled_on_request(ladder, tmp_path):
+    found = {}
+    for pattern in ("0:0", "10:0"):
+        target = tmp_path / pattern.replace(":", "-")
+        arguments = ("--key", f"{KID}:{KEY}", "--iv", "00" * 16, "--cbcs-pattern", pattern)
+        assert run(*ladder, "--output", target, *arguments).exit_code == 0
+        found[pattern] = next(target.glob("aac-*.mp4")).read_bytes()
+
+    differing = [a for a, b in zip(*found.values(), strict=True) if a != b]
+    assert differing == [0]
+
+
 def test_renditions_under_one_cenc_key_share_no_iv(ladder, tmp_path):
     target = tmp_path / "out"
     run(*ladder, "--output", target, "--scheme", "cenc", "--key", f"{KID}:{KEY}")
