@@ -53,14 +53,14 @@ class Wiring:
         """The catalogue below the home."""
         from core.catalogue import Catalogue
 
-        self.home.path.mkdir(parents=True, exist_ok=True)
+        self.home.create()
         return Catalogue.open(self.home.catalogue_url)
 
     def state(self) -> "StateStore":
         """Short-lived state that the roles on this machine share."""
         from core.state import open_state
 
-        self.home.path.mkdir(parents=True, exist_ok=True)
+        self.home.create()
         return open_state(self.home.state_url)
 
     def store(self, url: str | None = None) -> "ObjectStore":
@@ -73,6 +73,7 @@ class Wiring:
 
     def key_source(self) -> "KeySource":
         """The key server over the network if one is configured, else the vault in the home."""
+        self.home.create()
         ring, url = self.home.keyring, self.urls["key_source"]
         if url:
             from packager.keysource_http import HttpKeySource

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.errors import InvalidInputError
 from core.keyring import KeyRing
 
 
@@ -11,6 +12,20 @@ class Home:
     """The folder given by ``--home``; sub-folders are made by whoever writes there."""
 
     path: Path
+
+    def create(self) -> None:
+        """Make the folder if it is not there; for its owner alone, since it names listeners.
+
+        Raises:
+            InvalidInputError: It cannot be made.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidInputError(
+                f"the home {self.path} cannot be made: {error.strerror}",
+                hint="choose another with --home, or TONEARM_HOME",
+            ) from None
 
     @property
     def keyring(self) -> KeyRing:

@@ -50,7 +50,7 @@ class Wiring(Protocol):
 
 
 @click.command()
-@click.argument("masters", nargs=-1, required=True, type=FILE)
+@click.argument("masters", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--ladder", type=FILE, help="Ladder as TOML [built-in: music].")
 @click.option(
     "--scheme",
@@ -104,6 +104,7 @@ def ingest(  # noqa: PLR0913 - click hands one argument for each option
         artist=artist,
         track_id=track_id,
     )
+    masters = tuple(dict.fromkeys(masters))  # one file named twice is one master
     check_options(options, masters)
     with _collaborators(ctx.obj, store, ffmpeg, jobs or len(os.sched_getaffinity(0))) as parts:
         outcomes = _run(parts, options, masters, as_json=as_json)
@@ -134,7 +135,8 @@ def _collaborators(
     from ingest.pipeline import Collaborators
     from ingest.toolchain import find_toolchain
 
-    wiring.home.work_dir.mkdir(parents=True, exist_ok=True)
+    wiring.home.create()
+    wiring.home.work_dir.mkdir(exist_ok=True)
     toolchain = find_toolchain(ffmpeg, cache=wiring.home.path / "toolchain.json")
     catalogue = wiring.catalogue()
     try:

@@ -30,7 +30,7 @@ from ingest.children import Children
 from ingest.encode import encode
 from ingest.meters import Findings
 from ingest.neighbours import Edges, can_roll, edges, rolls
-from ingest.plan import Options, Plan, beside, plan, refuse_doubles
+from ingest.plan import Options, Plan, beside, doubles, plan
 from ingest.probe import Master, probe
 from ingest.release import Release, extra_objects, release, settle
 from ingest.report import Outcome
@@ -112,9 +112,6 @@ class Ingest:
         Args:
             masters: Files; their order is the album's.
             finished: Told each outcome as soon as it is known.
-
-        Raises:
-            InvalidInputError: Two masters would become the same track.
         """
         outcomes: dict[int, Outcome] = {}
         plans: list[Plan] = []
@@ -124,7 +121,11 @@ class Ingest:
             except ToolkitError as error:
                 outcomes[position] = report.failed(path, error)
                 finished(outcomes[position])
-        refuse_doubles(plans)
+        for position, why in doubles(plans).items():
+            double = next(each for each in plans if each.position == position)
+            outcomes[position] = report.failed(double.master.path, why, double.track_id)
+            finished(outcomes[position])
+        plans = [each for each in plans if each.position not in outcomes]
         self._album.expect({each.position for each in plans})
         try:
             if self._options.album:

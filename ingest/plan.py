@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -132,16 +131,21 @@ def slug(text: str) -> str:
     return found
 
 
-def refuse_doubles(plans: Sequence[Plan]) -> None:
-    """Raise InvalidInputError if two masters of a run would become the same track."""
-    counted = Counter(plan.track_id for plan in plans)
-    for track_id, count in counted.items():
-        if count > 1:
-            names = ", ".join(str(p.master.path) for p in plans if p.track_id == track_id)
-            raise InvalidInputError(
-                f"{count} masters would become the track {track_id}: {names}",
-                hint="ingest them one by one with --track-id, or rename one",
-            )
+def doubles(plans: Sequence[Plan]) -> dict[int, InvalidInputError]:
+    """By position, why masters that would become the same track are refused; others go on."""
+    same: dict[str, list[Plan]] = {}
+    for each in plans:
+        same.setdefault(each.track_id, []).append(each)
+    return {
+        each.position: InvalidInputError(
+            f"{len(group)} masters would become the track {track_id}: "
+            + ", ".join(str(p.master.path) for p in group),
+            hint="ingest them one by one with --track-id, or rename one",
+        )
+        for track_id, group in same.items()
+        if len(group) > 1
+        for each in group
+    }
 
 
 def check_options(options: Options, masters: Sequence[Path]) -> None:

@@ -158,3 +158,22 @@ def test_two_runs_do_not_work_on_one_track_at_the_same_time(tonearm, long_master
 
     assert second.returncode == 1
     assert "another run is at work" in second.stderr
+
+
+def test_a_folder_among_the_masters_is_refused_and_the_others_go_on(tonearm, masters, tmp_path):
+    (tmp_path / "folder.wav").mkdir()
+
+    done = tonearm("ingest", str(tmp_path / "folder.wav"), str(masters("s16.wav")))
+
+    assert done.returncode == 1
+    assert "folder.wav: cannot be read" in done.stderr
+    assert "published" in done.stdout
+
+
+def test_a_master_that_is_named_twice_is_one_master(tonearm, masters):
+    path = str(masters("s16.wav"))
+
+    done = tonearm("ingest", path, path, "--json")
+
+    assert done.returncode == 0
+    assert len(done.stdout.splitlines()) == 1

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.errors import InvalidInputError
 from core.model import DrmProfile, Scheme, Tier
 from ingest.ladder import MUSIC, with_lossless
 from ingest.pipeline import Ingest, Stage
@@ -138,16 +137,21 @@ async def test_nothing_of_a_refused_master_is_left(ingest, parts, tmp_path):
     assert list(parts.work_dir.iterdir()) == []
 
 
-async def test_two_masters_of_one_name_are_refused_before_anything_is_done(ingest, parts, tmp_path):
+async def test_two_masters_of_one_name_are_refused_and_the_others_go_on(ingest, parts, tmp_path):
     paths = [
         write_wav(tmp_path / "My Song.wav", music(1.0)),
         write_wav(tmp_path / "my-song.wav", music(1.0, seed=8)),
+        write_wav(tmp_path / "other.wav", music(1.0, seed=9)),
     ]
 
-    with pytest.raises(InvalidInputError, match="would become the track my-song") as refused:
-        await ingest(paths)
-    assert "--track-id" in refused.value.hint
-    assert await keys_in(parts.store) == []
+    first, second, other = await ingest(paths)
+
+    for refused in (first, second):
+        assert refused.status == "failed"
+        assert "would become the track my-song" in refused.error
+        assert "--track-id" in refused.hint
+    assert other.status == "published"
+    assert await keys_in(parts.store, "tracks/my-song/") == []
 
 
 async def test_an_album_is_one_programme(ingest, parts, tmp_path):
