@@ -226,8 +226,11 @@ async def _until_signalled(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    # no access log: the metrics and the edge's log say more for less
-    runner = web.AppRunner(create(), access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    # No access log: the metrics and the edge's log say more for less. Our own logger, because
+    # aiohttp's would quote a request line that it cannot parse, and a token stands in it.
+    runner = web.AppRunner(
+        create(), access_log=None, logger=log, shutdown_timeout=SHUTDOWN_TIMEOUT_S
+    )
     await runner.setup()
     try:
         for listener in sockets:

@@ -103,8 +103,10 @@ def test_a_normal_grant_does_not_open_the_high_tier(service, http):
     assert http(f"{url}/{token}/{folder}/aac-160k/1.m4s").status == 200
 
 
-def test_no_token_and_no_key_stands_in_the_servers_log(service, session):
-    _, _, tokens = session
+def test_no_token_stands_in_the_servers_log(service, session, http):
+    url, _, tokens = session
+    assert http(f"{url}/{tokens['valid']}/{'a' * 9000}").status == 400
+    assert http(f"{url}/{tokens['valid']}/%00").status == 404
 
     log = service.log.read_text()
     for token in filter(None, tokens.values()):
