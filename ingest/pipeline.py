@@ -121,10 +121,10 @@ class Ingest:
             except ToolkitError as error:
                 outcomes[position] = report.failed(path, error)
                 finished(outcomes[position])
-        for position, why in doubles(plans).items():
-            double = next(each for each in plans if each.position == position)
-            outcomes[position] = report.failed(double.master.path, why, double.track_id)
-            finished(outcomes[position])
+        for double, why in doubles(plans):
+            outcome = report.failed(double.master.path, why, double.track_id)
+            outcomes[double.position] = outcome
+            finished(outcome)
         plans = [each for each in plans if each.position not in outcomes]
         self._album.expect({each.position for each in plans})
         try:

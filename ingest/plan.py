@@ -131,21 +131,24 @@ def slug(text: str) -> str:
     return found
 
 
-def doubles(plans: Sequence[Plan]) -> dict[int, InvalidInputError]:
-    """By position, why masters that would become the same track are refused; others go on."""
+def doubles(plans: Sequence[Plan]) -> list[tuple[Plan, InvalidInputError]]:
+    """The masters that would become the same track, and why they are refused; others go on."""
     same: dict[str, list[Plan]] = {}
     for each in plans:
         same.setdefault(each.track_id, []).append(each)
-    return {
-        each.position: InvalidInputError(
-            f"{len(group)} masters would become the track {track_id}: "
-            + ", ".join(str(p.master.path) for p in group),
-            hint="ingest them one by one with --track-id, or rename one",
+    return [
+        (
+            each,
+            InvalidInputError(
+                f"{len(group)} masters would become the track {track_id}: "
+                + ", ".join(str(p.master.path) for p in group),
+                hint="ingest them one by one with --track-id, or rename one",
+            ),
         )
         for track_id, group in same.items()
         if len(group) > 1
         for each in group
-    }
+    ]
 
 
 def check_options(options: Options, masters: Sequence[Path]) -> None:

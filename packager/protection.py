@@ -4,6 +4,7 @@ A file starts with an optional clear lead. Its keys follow each other at fixed d
 one stands in `tenc`, the others in the fragments that need them, together with their `pssh`.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -148,7 +149,7 @@ class FileProtection:
         """None in the clear, and in the clear lead."""
         if not self.keys or segment < self.clear_segments:
             return None
-        return self.keys[sum(change <= segment for change in self.changes)]
+        return self.keys[bisect_right(self.changes, segment)]
 
     def group_at(self, segment: int) -> KeyGroup | None:
         """The key that a fragment must name, because it is not the one in `tenc`."""

@@ -2,42 +2,25 @@
 
 import asyncio
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
-from core.catalogue import Catalogue, TrackEntry
+from cli import Wiring
+from core.catalogue import TrackEntry
 from core.errors import ConflictError, NotFoundError
 from core.home import Home
 from core.model import Scheme, Tier
-from core.storage import TieredStore, open_store
 from origin.album_commands import album
 from packager.manifest import presentation
 from tests.packager.manifest.examples import track
 
 
-@dataclass
-class Wiring:
-    """As the command line's, over the folder of one test."""
-
-    home: Home
-
-    def catalogue(self):
-        return Catalogue.open(self.home.catalogue_url)
-
-    def store(self, url=None):
-        return TieredStore(
-            open_store(url or self.home.hot_url),
-            open_store(self.home.cold_url),
-            scratch=self.home.work_dir,
-        )
-
-
 @pytest.fixture
 def wiring(tmp_path):
     """Two tracks of one album; the second by name is heard first."""
-    wiring = Wiring(Home(tmp_path))
+    wiring = Wiring(Home(tmp_path), dict.fromkeys(("store", "cold_store", "key_source")))
     for position, track_id in ((2, "a-track"), (1, "b-track")):
         publish(wiring, track_id, position, 200_000 + position)
     return wiring

@@ -7,13 +7,14 @@ import random
 import subprocess
 import sys
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from core.catalogue import Catalogue, Tail, TrackEntry
+from cli import Wiring
+from core.catalogue import Tail, TrackEntry
 from core.home import Home
 from core.model import (
     Codec,
@@ -27,7 +28,7 @@ from core.model import (
     Tier,
     Timing,
 )
-from core.storage import TieredStore, open_store
+from core.storage import open_store
 from origin.tier_commands import tier
 from packager.manifest.presentation import encode, seal
 
@@ -35,26 +36,9 @@ KID = uuid.UUID("6f1c0d44-8f7e-4d43-9d5c-1b2a3c4d5e6f")
 LOUDNESS = Loudness(-14.0, 5.0, -10.0, -12.0, -1.0)
 
 
-@dataclass
-class Wiring:
-    """As the command line's, over the folder of one test."""
-
-    home: Home
-
-    def catalogue(self):
-        return Catalogue.open(self.home.catalogue_url)
-
-    def store(self, url=None):
-        return TieredStore(
-            open_store(url or self.home.hot_url),
-            open_store(self.home.cold_url),
-            scratch=self.home.work_dir,
-        )
-
-
 @pytest.fixture
 def wiring(tmp_path):
-    return Wiring(Home(tmp_path))
+    return Wiring(Home(tmp_path), dict.fromkeys(("store", "cold_store", "key_source")))
 
 
 @pytest.fixture
