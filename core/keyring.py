@@ -6,7 +6,6 @@ through the options of `tonearm serve`.
 
 import json
 import os
-import secrets
 import stat
 from base64 import b64decode, b64encode
 from binascii import Error as Base64Error
@@ -38,7 +37,7 @@ class KeyRing:
             with _Lock(self._path.with_suffix(".lock")):
                 ring = self._read()
                 if name not in ring:
-                    ring[name] = b64encode(secrets.token_bytes(SECRET_SIZE)).decode()
+                    ring[name] = b64encode(os.urandom(SECRET_SIZE)).decode()
                     self._write(ring)
         try:
             return b64decode(ring[name], validate=True)

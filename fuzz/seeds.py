@@ -3,11 +3,10 @@
 import struct
 import tempfile
 import uuid
+from array import array
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-
-import numpy as np
 
 from core import grants
 from core.model import (
@@ -82,7 +81,7 @@ def packaged(choices: Encryption = NO_CHOICES) -> Packaged:
     count = 12
     track = EncodedTrack(
         *(OpusConfig(2, 312, 48_000), Codec.OPUS, "opus", 48_000, 2, None, 960),
-        sizes=np.full(count, len(_PACKET), np.uint32),
+        sizes=array("I", [len(_PACKET)]) * count,
         payload=memoryview(_PACKET * count),
         timing=Timing(48_000, 312, 960 * count - 400, 88),
     )

@@ -143,10 +143,11 @@ def cut_off(track: EncodedTrack, fed: Rolls, samples: int) -> EncodedTrack:
     keep = math.ceil((priming + samples) / frame)
     if drop + keep > len(track.sizes):
         raise ToolkitError(f"{track.codec} ended too early", hint="try another ffmpeg")
-    ends = np.concatenate([[0], np.cumsum(track.sizes, dtype=np.int64)])
+    sizes = track.sizes[drop : drop + keep]
+    start = sum(track.sizes[:drop])
     return replace(
         track,
-        sizes=track.sizes[drop : drop + keep],
-        payload=track.payload[int(ends[drop]) : int(ends[drop + keep])],
+        sizes=sizes,
+        payload=track.payload[start : start + sum(sizes)],
         timing=Timing(LOSSY_RATE, priming, samples, keep * frame - priming - samples),
     )

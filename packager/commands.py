@@ -225,13 +225,11 @@ def _raw_keys(
     iv: str | None,
     schemes: "Sequence[Scheme]",
 ) -> "Keys":
-    import secrets
-
     from packager.raw_keys import content_keys, parse_iv
 
     given = parse_iv(iv, schemes)
     return lambda tiers, wanted, _: content_keys(
-        raw, tiers, wanted, licensing=licensing, iv=given, random=secrets.token_bytes
+        raw, tiers, wanted, licensing=licensing, iv=given, random=os.urandom
     )
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO
 
 import av
-import numpy as np
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 
@@ -94,8 +93,7 @@ def _track(
         skipped,
         media - skipped - spool.discarded if samples is None else samples,
     )
-    sizes = np.frombuffer(spool.sizes, np.uint32)
-    return encoded_track(config, stream.codec_context.channels, sizes, spool.mapped(), timing)
+    return encoded_track(config, stream.codec_context.channels, spool.sizes, spool.mapped(), timing)
 
 
 def _drain(container: InputContainer, stream: AudioStream, spool: _Spool) -> CodecConfig:

@@ -256,11 +256,12 @@ class _Run:
             segment_ticks=ticks,
             key_prefix="-",
             encryption=_encryption(item, ticks, self._options),
+            hashed=False,
         )
         for file in rendition.files:
             output = outputs[file.drm]
             later = output.later_keys[: len(file.key_changes)]
-            verified = verify_file(output.path, rendition, file, output.key, later)
+            verified = verify_file(output.path, rendition, file, output.key, later, made=item.track)
             if output.key and verified.first_iv is not None:
                 self._ivs.setdefault(output.key.description.kid, []).append(verified)
             if self._options.layout == "segments":

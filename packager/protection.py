@@ -5,16 +5,14 @@ one stands in `tenc`, the others in the fragments that need them, together with 
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-
-import numpy as np
-from numpy.typing import NDArray
 
 from core.errors import InvalidInputError
 from core.model import ContentKey, DrmProfile, KeyChange, MediaFile
 from packager import cenc
+from packager.cenc import Ciphers
 from packager.mp4.grammar import Bytes
 from packager.mp4.moof_size import IV_SIZE
 from packager.mp4.seig import KeyGroup
@@ -185,7 +183,12 @@ class FileProtection:
         return int.from_bytes(key.iv, "big") + sample
 
     def encrypt(
-        self, data: memoryview, sizes: NDArray[np.uint32], segments: dict[int, int], sample: int
+        self,
+        data: memoryview,
+        sizes: Sequence[int],
+        segments: Mapping[int, int],
+        sample: int,
+        using: Ciphers,
     ) -> Bytes:
         """Encrypt packets that lie one after the other.
 
@@ -194,22 +197,28 @@ class FileProtection:
             sizes: Of each.
             segments: How many packets each of the segments has that they belong to, in order.
             sample: Place of the first packet among all that these keys encrypt.
+            using: The ciphers.
         """
         parts: list[Bytes] = []
         packet = at = 0
         for key, run in groupby(segments, self.key_at):  # mostly one run: few calls are quick
             count = sum(segments[segment] for segment in run)
             own = sizes[packet : packet + count]
-            size = int(own.sum(dtype=np.int64))
-            parts.append(self._crypt(key, data[at : at + size], own, sample + packet))
+            size = sum(own)
+            parts.append(self._crypt(key, data[at : at + size], own, sample + packet, using))
             packet, at = packet + count, at + size
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _crypt(
-        self, key: ContentKey | None, data: memoryview, sizes: NDArray[np.uint32], sample: int
+        self,
+        key: ContentKey | None,
+        data: memoryview,
+        sizes: Sequence[int],
+        sample: int,
+        using: Ciphers,
     ) -> Bytes:
         if key is None:
             return data
         if self._constant:
-            return cenc.cbcs_encrypt(key.key, key.iv, data, sizes)
-        return cenc.cenc_crypt(key.key, int.from_bytes(key.iv, "big") + sample, data, sizes)
+            return using.cbcs_encrypt(key.key, key.iv, data, sizes)
+        return using.cenc_crypt(key.key, int.from_bytes(key.iv, "big") + sample, data, sizes)

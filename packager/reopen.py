@@ -9,8 +9,6 @@ from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from core.errors import IntegrityError, MalformedBoxError
 from core.model import ContentKey, DrmProfile, MediaFile, Rendition
 from packager import cenc
@@ -52,7 +50,7 @@ def reopen(
         rendition.channels,
         rendition.bit_depth,
         movie.sample_duration,
-        np.frombuffer(sizes, np.uint32),
+        sizes,
         payload,
         rendition.timing,
     )
@@ -85,8 +83,8 @@ def _decrypt_all(
 
 def _decrypt(fragment: MovieFragment, mdat: memoryview, how: FileProtection, segment: int) -> Bytes:
     """The packets of one fragment, one after the other."""
-    sizes, senc, key = np.array(fragment.sizes, np.int64), fragment.encryption, how.key_at(segment)
-    if (senc is None) != (key is None) or int(sizes.sum()) != len(mdat):
+    sizes, senc, key = fragment.sizes, fragment.encryption, how.key_at(segment)
+    if (senc is None) != (key is None) or sum(sizes) != len(mdat):
         raise MalformedBoxError("senc, mdat and key do not go together")
     if key is None or senc is None:
         return mdat

@@ -5,14 +5,11 @@ and `sidx` are therefore written first, fragments are streamed after them, and m
 however long the track is. The same input gives the same bytes.
 """
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import NamedTuple
 
 from core.errors import InvalidInputError
 from core.model import (
@@ -24,6 +21,7 @@ from core.model import (
     Rung,
 )
 from packager import cenc
+from packager.cenc import Ciphers
 from packager.grid import Grid, bitrates, edited_ticks, grid_of
 from packager.init_segment import init_segment, loudness_box, roll_distance
 from packager.mp4.grammar import HEADER_SIZE, Bytes
@@ -56,15 +54,6 @@ class Output:
         return (self.key, *self.later_keys) if self.key else ()
 
 
-@dataclass(frozen=True, slots=True)
-class FileLayout:
-    """What precedes the fragments of a file, and how large each of these is."""
-
-    init: bytes
-    index: bytes
-    segment_sizes: tuple[int, ...]
-
-
 def package(  # noqa: PLR0913  # a rendition has as many independent properties
     track: EncodedTrack,
     *,
@@ -75,6 +64,7 @@ def package(  # noqa: PLR0913  # a rendition has as many independent properties
     loudness: Loudness | None = None,
     album_loudness: Loudness | None = None,
     encryption: Encryption = NO_CHOICES,
+    hashed: bool = True,
 ) -> Rendition:
     """Write *track* once for each of *outputs*, in one pass.
 
@@ -89,28 +79,21 @@ def package(  # noqa: PLR0913  # a rendition has as many independent properties
         loudness: Of the track, for `ludt`.
         album_loudness: Of its album.
         encryption: Clear lead, change of keys and pattern.
+        hashed: Fill in SHA-256, for a description that is kept; it costs as much as the rest.
 
     Raises:
         InvalidInputError: A key does not fit its scheme, or the track cannot be cut.
     """
     grid = grid_of(track, segment_ticks)
+    sizes = [sum(track.sizes[start:end]) for start, end in grid.spans]
     ludt = loudness_box(loudness, album_loudness)
     with ExitStack() as stack:
-        files = {
-            drm: stack.enter_context(
-                closing(
-                    _File(
-                        track,
-                        grid,
-                        ludt,
-                        output,
-                        FileProtection.chosen(drm, output.keys, encryption, len(grid.ticks)),
-                    )
-                )
-            )
-            for drm, output in outputs.items()
-        }
-        packets = _write(track, grid, list(files.values()))
+        files: list[_File] = []
+        for drm, output in outputs.items():
+            how = FileProtection.chosen(drm, output.keys, encryption, len(grid.ticks))
+            file = _File(track, grid, sizes, output, how, ludt, _Hash(hashed))
+            files.append(stack.enter_context(closing(file)))
+        packets = _write(track, grid, sizes, files, _Hash(hashed))
     return Rendition(
         name=rung.name,
         codec=track.codec,
@@ -123,115 +106,138 @@ def package(  # noqa: PLR0913  # a rendition has as many independent properties
         timing=track.timing,
         segment_ticks=grid.ticks,
         packets_sha256=packets,
-        files=tuple(f.result(f"{key_prefix}/{drm}/{rung.name}.mp4") for drm, f in files.items()),
+        files=tuple(file.result(key_prefix, rung.name) for file in files),
     )
 
 
-def layout_of(track: EncodedTrack, grid: Grid, init: bytes, how: FileProtection) -> FileLayout:
-    """Sizes of all fragments, and the `sidx` that lists them on the edited timeline."""
-    roll = roll_distance(track.codec, track.frame_samples) is not None
-    short_last = track.last_frame_samples != track.frame_samples
-    payloads = np.add.reduceat(track.sizes, grid.cuts[:-1], dtype=np.int64).tolist()
-    sizes = []
-    for number, ((start, end), payload) in enumerate(zip(grid.spans, payloads, strict=True)):
-        durations = short_last and end == len(track.sizes)
-        header = moof_size(
-            end - start,
-            durations=durations,
-            roll=roll,
-            ivs=how.ivs_at(number),
-            own_key=how.own_key_size(number),
-        )
-        sizes.append(header + HEADER_SIZE + payload)
-    if max(sizes) > MAX_REFERENCE_SIZE:
-        raise InvalidInputError("a segment is larger than 2 GiB", hint="cut shorter segments")
-    references = tuple(map(Reference, sizes, edited_ticks(grid.ticks, track.timing)))
-    index = SegmentIndex(track.timing.timescale, references).encode()
-    return FileLayout(init, index, tuple(sizes))
-
-
-def _write(track: EncodedTrack, grid: Grid, files: list["_File"]) -> str:
+def _write(
+    track: EncodedTrack,
+    grid: Grid,
+    sizes: Sequence[int],
+    files: Sequence["_File"],
+    packets: "_Hash",
+) -> str:
     """Stream all fragments to all files; the SHA-256 of the packets."""
-    packets = hashlib.sha256()
-    ends = np.cumsum(track.sizes, dtype=np.int64)
-    for batch in _batches(grid, ends):
-        first, last = batch[0][0], batch[-1][1]
-        start, end = int(ends[first - 1]) if first else 0, int(ends[last - 1])
-        data = track.payload[start:end]
+    using = cenc.ciphers_for(len(track.payload) * len(files))
+    at = 0
+    for batch in _batches(grid, sizes):
+        first, end = batch[0].first, batch[-1].end
+        size = sum(segment.size for segment in batch)
+        data = track.payload[at : at + size]
         packets.update(data)
         for file in files:
-            file.write_fragments(batch, data, track.sizes[first:last])
-        release(track.payload, start, end)
+            file.write_fragments(batch, data, track.sizes[first:end], using)
+        release(track.payload, at, at + size)
+        at += size
     return packets.hexdigest()
 
 
-def _batches(grid: Grid, ends: NDArray[np.int64]) -> Iterator[list[tuple[int, int]]]:
+class _Segment(NamedTuple):
+    """A segment's number, the first counting 0; its packets, and how many bytes these have."""
+
+    number: int
+    first: int
+    end: int
+    size: int
+
+
+def _batches(grid: Grid, sizes: Sequence[int]) -> Iterator[list[_Segment]]:
     """Whole segments of about `cenc.BATCH_SIZE` bytes together, at least one."""
-    batch: list[tuple[int, int]] = []
-    done = 0
-    for span in grid.spans:
-        batch.append(span)
-        if ends[span[1] - 1] - done >= cenc.BATCH_SIZE:
+    batch: list[_Segment] = []
+    held = 0
+    for number, ((first, end), size) in enumerate(zip(grid.spans, sizes, strict=True)):
+        batch.append(_Segment(number, first, end, size))
+        held += size
+        if held >= cenc.BATCH_SIZE:
             yield batch
-            batch, done = [], int(ends[span[1] - 1])
+            batch, held = [], 0
     if batch:
         yield batch
 
 
 class _File:
-    """One output while it is being written."""
+    """One output while it is being written; *sizes* are those of each segment's packets."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # private, and called once
         self,
         track: EncodedTrack,
         grid: Grid,
-        ludt: LoudnessBox | None,
+        sizes: Sequence[int],
         output: Output,
         how: FileProtection,
+        ludt: LoudnessBox | None,
+        written: "_Hash",
     ) -> None:
         self._track, self._grid, self._how = track, grid, how
         self._first_sample = output.first_sample
-        self._layout = layout_of(track, grid, init_segment(track, how, ludt), how)
         self._roll = roll_distance(track.codec, track.frame_samples) is not None
-        self._written = 0
-        self._sequence = 0
-        self._sha256 = hashlib.sha256()
+        self._init = init_segment(track, how, ludt)
+        self._segment_sizes = self._sizes(sizes)
+        self._index = self._sidx()
+        self._written, self._sha256 = 0, written
         self._file = output.path.open("wb", buffering=0)
-        self._put(self._layout.init + self._layout.index)
+        self._put(self._init, self._index)
+
+    def _sizes(self, payloads: Sequence[int]) -> tuple[int, ...]:
+        """Of all fragments, `moof` and `mdat`."""
+        how, sizes = self._how, []
+        for number, ((first, end), payload) in enumerate(
+            zip(self._grid.spans, payloads, strict=True)
+        ):
+            header = moof_size(
+                end - first,
+                durations=self._is_short(end),
+                roll=self._roll,
+                ivs=how.ivs_at(number),
+                own_key=how.own_key_size(number),
+            )
+            sizes.append(header + HEADER_SIZE + payload)
+        if max(sizes) > MAX_REFERENCE_SIZE:
+            raise InvalidInputError("a segment is larger than 2 GiB", hint="cut shorter segments")
+        return tuple(sizes)
+
+    def _sidx(self) -> bytes:
+        """The index of all fragments, on the edited timeline."""
+        timing = self._track.timing
+        ticks = edited_ticks(self._grid.ticks, timing)
+        references = tuple(map(Reference, self._segment_sizes, ticks))
+        return SegmentIndex(timing.timescale, references).encode()
+
+    def _is_short(self, end: int) -> bool:
+        """Whether the packet before *end* lasts less long than all others."""
+        track = self._track
+        return end == len(track.sizes) and track.last_frame_samples != track.frame_samples
 
     def write_fragments(
-        self, batch: list[tuple[int, int]], data: memoryview, sizes: NDArray[np.uint32]
+        self, batch: Sequence[_Segment], data: memoryview, sizes: Sequence[int], using: Ciphers
     ) -> None:
         """Write the segments of *batch*, whose packets are *data*."""
-        first = batch[0][0]
-        packets = {self._sequence + i: end - start for i, (start, end) in enumerate(batch)}
-        body = memoryview(self._how.encrypt(data, sizes, packets, self._first_sample + first))
+        start = batch[0].first
+        counts = {segment.number: segment.end - segment.first for segment in batch}
+        body = memoryview(self._how.encrypt(data, sizes, counts, self._first_sample + start, using))
         at = 0
-        for start, end in batch:
-            own = sizes[start - first : end - first]
-            size = int(own.sum(dtype=np.int64))
+        for number, first, end, size in batch:
             mdat = (HEADER_SIZE + size).to_bytes(4, "big") + b"mdat"
-            self._put(self._moof(start, end, own) + mdat)
-            self._put(body[at : at + size])
+            moof = self._moof(number, first, sizes[first - start : end - start])
+            self._put(moof + mdat, body[at : at + size])
             at += size
 
-    def _moof(self, start: int, end: int, sizes: NDArray[np.uint32]) -> bytes:
-        track, how, count, number = self._track, self._how, end - start, self._sequence
-        self._sequence += 1
+    def _moof(self, number: int, first: int, sizes: Sequence[int]) -> bytes:
+        track, how, count = self._track, self._how, len(sizes)
         durations: tuple[int, ...] = ()
-        if end == len(track.sizes) and track.last_frame_samples != track.frame_samples:
+        if self._is_short(first + count):
             durations = (track.frame_samples,) * (count - 1) + (track.last_frame_samples,)
         encryption = None
         if how.drm is DrmProfile.CENC and how.key_at(number):
-            first_iv = how.first_iv(number, self._first_sample + start)
+            first_iv = how.first_iv(number, self._first_sample + first)
             encryption = SampleEncryption(count, cenc.sample_ivs(first_iv, count))
         elif how.key_at(number):
             encryption = SampleEncryption(count)
         return MovieFragment(
-            self._sequence,
-            start * track.frame_samples,
+            number + 1,
+            first * track.frame_samples,
             track.frame_samples,
-            tuple(sizes.tolist()),
+            sizes,
             durations,
             self._roll,
             encryption,
@@ -240,32 +246,50 @@ class _File:
             pssh=how.pssh_at(number),
         ).encode()
 
-    def _put(self, data: Bytes) -> None:
-        self._sha256.update(data)
-        view = memoryview(data)
-        while view:  # an unbuffered write may take less than it is given
-            view = view[self._file.write(view) :]
-        self._written += len(data)
+    def _put(self, *parts: Bytes) -> None:
+        for part in parts:
+            self._sha256.update(part)
+            rest = memoryview(part)
+            while rest:  # an unbuffered write may take less than it is given
+                rest = rest[self._file.write(rest) :]
+            self._written += len(part)
 
     def close(self) -> None:
         """Close the file, complete or not."""
         self._file.close()
 
-    def result(self, key: str) -> MediaFile:
+    def result(self, key_prefix: str, name: str) -> MediaFile:
         """What was written."""
-        layout, timing = self._layout, self._track.timing
-        average, peak = bitrates(layout.segment_sizes, self._grid.ticks, timing)
-        size = len(layout.init) + len(layout.index) + sum(layout.segment_sizes)
+        average, peak = bitrates(self._segment_sizes, self._grid.ticks, self._track.timing)
+        size = len(self._init) + len(self._index) + sum(self._segment_sizes)
         assert size == self._written
         file = MediaFile(
             drm=self._how.drm,
-            key=key,
+            key=f"{key_prefix}/{self._how.drm}/{name}.mp4",
             size=size,
             sha256=self._sha256.hexdigest(),
-            init_size=len(layout.init),
-            index_size=len(layout.index),
-            segment_sizes=layout.segment_sizes,
+            init_size=len(self._init),
+            index_size=len(self._index),
+            segment_sizes=self._segment_sizes,
             average_bps=average,
             peak_bps=peak,
         )
         return self._how.describe(file)
+
+
+class _Hash:
+    """SHA-256 of what passes by, or of nothing: then it is an empty text."""
+
+    def __init__(self, wanted: bool) -> None:  # noqa: FBT001  # private
+        from hashlib import sha256  # noqa: PLC0415  # loads OpenSSL, not always for something
+
+        self._sha256 = sha256() if wanted else None
+
+    def update(self, data: Bytes) -> None:
+        """Take in *data*."""
+        if self._sha256:
+            self._sha256.update(data)
+
+    def hexdigest(self) -> str:
+        """In hex."""
+        return self._sha256.hexdigest() if self._sha256 else ""

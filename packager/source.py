@@ -1,16 +1,13 @@
 """Encoded audio as it comes in: packets of one codec, their sizes, and the gapless numbers.
 
 Progressive MP4, which is what our own encoders write, is read here without a per-packet loop:
-its tables are arrays and its packets one slice of a memory map. Everything else is
-`packager.demux`'s job.
+its packets are one slice of a memory map. Everything else is `packager.demux`'s job.
 """
 
 import mmap
+from array import array
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from core.errors import InvalidInputError, MalformedBoxError
 from core.model import Codec, Timing
@@ -48,7 +45,7 @@ class EncodedTrack:
         sample_rate: In Hz, of what a decoder puts out; `timing.timescale` counts media time.
         bit_depth: Of lossless codecs.
         frame_samples: Ticks of every packet but perhaps the last.
-        sizes: Bytes of each packet, shape ``(packets,)``.
+        sizes: Bytes of each packet.
         payload: All packets, one after the other; a memory map where the source is a file.
     """
 
@@ -59,7 +56,7 @@ class EncodedTrack:
     channels: int
     bit_depth: int | None
     frame_samples: int
-    sizes: NDArray[np.uint32]
+    sizes: "array[int]"
     payload: memoryview
     timing: Timing
 
@@ -114,7 +111,7 @@ def read_mp4(path: Path, *, samples: int | None = None, priming: int | None = No
     if entry.protection:
         raise InvalidInputError(f"{path.name} is encrypted", hint="package the clear file")
     start = tables.start_if_contiguous()
-    end = (start or 0) + int(tables.sizes.sum(dtype=np.int64))
+    end = (start or 0) + sum(tables.sizes)
     if start is None or end > len(data) or not tables.durations:
         raise MalformedBoxError("the packets are not one run of bytes in this file")
     timescale = MediaHeader.decode(only(mdia, b"mdhd")).timescale
@@ -176,7 +173,7 @@ class PacketTiming:
 def encoded_track(
     config: CodecConfig,
     channels: int,
-    sizes: NDArray[np.uint32],
+    sizes: "array[int]",
     payload: memoryview,
     packets: PacketTiming,
 ) -> EncodedTrack:
@@ -185,7 +182,7 @@ def encoded_track(
     Raises:
         InvalidInputError: It cannot.
     """
-    if not int(sizes.min()) or int(sizes.max()) > MAX_PACKET_SIZE:
+    if not min(sizes) or max(sizes) > MAX_PACKET_SIZE:
         raise InvalidInputError(f"a packet is empty or larger than {MAX_PACKET_SIZE} bytes")
     codec, codecs, rate, bit_depth = describe(config)
     if isinstance(config, AacConfig):

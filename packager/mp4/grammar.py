@@ -4,6 +4,8 @@ Boxes are joined, never patched by seeking back. Reading is bounded in depth and
 nothing, and raises `MalformedBoxError` alone. ISO/IEC 14496-12:2022, 4.2.
 """
 
+import sys
+from array import array
 from typing import NamedTuple
 
 from core.errors import MalformedBoxError
@@ -36,6 +38,23 @@ def box(fourcc: bytes, *children: Bytes) -> bytes:
 def full_box(fourcc: bytes, version: int, flags: int, *children: Bytes) -> bytes:
     """A box whose payload starts with a version and 24 flags (4.2.2)."""
     return box(fourcc, bytes((version,)) + flags.to_bytes(3, "big"), *children)
+
+
+def big_endian(numbers: "array[int]") -> bytes:
+    """The numbers as they stand in a file, each as wide as the array's items."""
+    if sys.byteorder == "little":
+        numbers = numbers[:]
+        numbers.byteswap()
+    return numbers.tobytes()
+
+
+def big_endian_array(kind: str, data: Bytes) -> "array[int]":
+    """What `big_endian` wrote, as an array of that *kind* (`I` or `Q`)."""
+    numbers = array(kind)
+    numbers.frombytes(data)
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers
 
 
 def read_boxes(data: Bytes, *, depth: int = 0) -> list[Box]:

@@ -1,5 +1,6 @@
 """Movie Fragment Box with one track fragment. ISO/IEC 14496-12:2022, 8.8.4 to 8.8.6."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -35,8 +36,8 @@ class MovieFragment:
     sequence_number: int
     decode_time: int
     sample_duration: int
-    sizes: tuple[int, ...]
-    durations: tuple[int, ...] = ()
+    sizes: Sequence[int]
+    durations: Sequence[int] = ()
     roll: bool = False
     encryption: SampleEncryption | None = None
     description_index: int = 1
@@ -45,11 +46,10 @@ class MovieFragment:
 
     def encode(self) -> bytes:
         """The whole box; its `mdat` must follow at once."""
-        count = len(self.sizes)
         ivs = None if self.encryption is None else bool(self.encryption.ivs)
         own = (self.key.size if self.key else 0) + sum(map(len, self.pssh))
-        long = bool(self.durations)
-        size = moof_size(count, durations=long, roll=self.roll, ivs=ivs, own_key=own)
+        count, durations = len(self.sizes), bool(self.durations)
+        size = moof_size(count, durations=durations, roll=self.roll, ivs=ivs, own_key=own)
         moof = box(
             b"moof",
             full_box(b"mfhd", 0, 0, self.sequence_number.to_bytes(4, "big")),

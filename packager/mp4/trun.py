@@ -1,12 +1,13 @@
 """Track Run Box: the samples of a fragment. ISO/IEC 14496-12:2022, 8.8.8."""
 
-import struct
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Self
 
 from core.errors import MalformedBoxError
-from packager.mp4.grammar import Bytes, Fields, full_box
+from packager.mp4.grammar import Bytes, Fields, big_endian, big_endian_array, full_box
 
 _DATA_OFFSET = 0x001
 _DURATIONS = 0x100
@@ -22,20 +23,26 @@ class TrackRun:
     """
 
     data_offset: int
-    sizes: tuple[int, ...]
-    durations: tuple[int, ...] = ()
+    sizes: Sequence[int]
+    durations: Sequence[int] = ()
 
     def __post_init__(self) -> None:
         assert len(self.durations) in (0, len(self.sizes))
 
     def encode(self) -> bytes:
         """The whole box."""
-        count, numbers, flags = len(self.sizes), self.sizes, _DATA_OFFSET | _SIZES
+        numbers, flags = array("I", self.sizes), _DATA_OFFSET | _SIZES
         if self.durations:
-            numbers = tuple(chain.from_iterable(zip(self.durations, self.sizes, strict=True)))
-            flags |= _DURATIONS
-        body = struct.pack(f">Ii{len(numbers)}I", count, self.data_offset, *numbers)
-        return full_box(b"trun", 0, flags, body)
+            pairs = zip(self.durations, self.sizes, strict=True)
+            numbers, flags = array("I", chain.from_iterable(pairs)), flags | _DURATIONS
+        return full_box(
+            b"trun",
+            0,
+            flags,
+            len(self.sizes).to_bytes(4, "big"),
+            self.data_offset.to_bytes(4, "big", signed=True),
+            big_endian(numbers),
+        )
 
     @classmethod
     def decode(cls, payload: Bytes) -> Self:
@@ -48,7 +55,7 @@ class TrackRun:
         if count > MAX_SAMPLES:
             raise MalformedBoxError(f"{count} samples in a fragment are more than {MAX_SAMPLES}")
         width = 2 if flags & _DURATIONS else 1
-        numbers = struct.unpack(f">{count * width}I", fields.view(4 * count * width))
+        numbers = tuple(big_endian_array("I", fields.view(4 * count * width)))
         fields.end()
         if width == 1:
             return cls(offset, numbers)

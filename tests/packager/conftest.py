@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import uuid
+from array import array
 
 import av
 import imageio_ffmpeg
@@ -127,8 +128,8 @@ def synthetic():
             Codec.OPUS: (960, OpusConfig(2, 312, 48_000), "opus", None, 312),
             Codec.FLAC: (4096, FlacConfig(_streaminfo(rate, 4096 * packets)), "flac", 24, 0),
         }[codec]
-        sizes = (np.arange(packets, dtype=np.uint32) * 37 % 97 + 1).astype(np.uint32)
-        payload = np.resize(np.arange(251, dtype=np.uint8), int(sizes.sum())).tobytes()
+        sizes = array("I", (number * 37 % 97 + 1 for number in range(packets)))
+        payload = np.resize(np.arange(251, dtype=np.uint8), sum(sizes)).tobytes()
         padding = 0 if codec is Codec.FLAC else 100
         timing = Timing(rate, priming, packets * frame - priming - padding, padding)
         view = memoryview(payload)

@@ -1,13 +1,17 @@
-"""Batched encryption equals one cipher object per sample, as the standard describes it."""
+"""Either way of encrypting equals one cipher object per sample, as the standard describes it."""
 
-import numpy as np
+import itertools
+import subprocess
+import sys
+from array import array
+
 import pytest
 from Crypto.Cipher import AES
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidInputError
-from packager import cenc
+from packager import cenc, cenc_across
 
 KEY = bytes(range(16))
 batches = st.lists(
@@ -15,49 +19,48 @@ batches = st.lists(
 )
 first_ivs = st.integers(0, (1 << 64) - 1)
 constant_ivs = st.binary(min_size=16, max_size=16)
+both_ways = pytest.mark.parametrize("ciphers", [cenc, cenc_across], ids=["along", "across"])
 
 
 def batch(sizes):
-    data = np.resize(np.arange(251, dtype=np.uint8), sum(sizes)).tobytes()
-    return data, np.array(sizes, np.uint32)
+    data = bytes(range(251)) * (sum(sizes) // 251 + 1)
+    return data[: sum(sizes)], array("I", sizes)
 
 
 def naive(data, sizes, encrypt):
-    ends = np.cumsum(sizes).tolist()
-    starts = [0, *ends[:-1]]
-    samples = [data[a:b] for a, b in zip(starts, ends, strict=True)]
+    ends = [0, *itertools.accumulate(sizes)]
+    samples = [data[a:b] for a, b in itertools.pairwise(ends)]
     return b"".join(encrypt(i, sample) for i, sample in enumerate(samples))
 
 
+@both_ways
 @given(sizes=batches, first_iv=first_ivs)
-def test_cenc_equals_a_cipher_object_per_sample(sizes, first_iv):
-    data, array = batch(sizes)
+def test_cenc_equals_a_cipher_object_per_sample(ciphers, sizes, first_iv):
+    data, counted = batch(sizes)
 
     def encrypt(i, sample):
         iv = ((first_iv + i) % (1 << 64)).to_bytes(8, "big")
         return AES.new(KEY, AES.MODE_CTR, nonce=iv, initial_value=0).encrypt(sample)
 
-    encrypted = cenc.cenc_crypt(KEY, first_iv, data, array)
+    encrypted = ciphers.cenc_crypt(KEY, first_iv, data, counted)
 
     assert encrypted == naive(data, sizes, encrypt)
-    assert cenc.cenc_crypt(KEY, first_iv, encrypted, array) == data
+    assert ciphers.cenc_crypt(KEY, first_iv, encrypted, counted) == data
 
 
-@pytest.mark.parametrize("long_samples", [1, 1 << 30], ids=["along", "across"])
+@both_ways
 @given(sizes=batches, iv=constant_ivs)
-def test_cbcs_equals_a_cipher_object_per_sample(long_samples, sizes, iv):
-    data, array = batch(sizes)
+def test_cbcs_equals_a_cipher_object_per_sample(ciphers, sizes, iv):
+    data, counted = batch(sizes)
 
     def encrypt(_, sample):
         whole = len(sample) // 16 * 16
         return AES.new(KEY, AES.MODE_CBC, iv=iv).encrypt(sample[:whole]) + sample[whole:]
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cenc, "_LONG_SAMPLES", long_samples)  # both ways must agree for all sizes
-        encrypted = cenc.cbcs_encrypt(KEY, iv, data, array)
+    encrypted = ciphers.cbcs_encrypt(KEY, iv, data, counted)
 
     assert encrypted == naive(data, sizes, encrypt)
-    assert cenc.cbcs_decrypt(KEY, iv, encrypted, array) == data
+    assert cenc.cbcs_decrypt(KEY, iv, encrypted, counted) == data
 
 
 @given(first_iv=first_ivs, count=st.integers(1, 50))
@@ -67,10 +70,28 @@ def test_ivs_count_up_and_wrap(first_iv, count):
     assert cenc.sample_ivs(first_iv, count) == b"".join(expected)
 
 
-def test_samples_shorter_than_a_block_stay_clear_in_cbcs():
+@both_ways
+def test_samples_shorter_than_a_block_stay_clear_in_cbcs(ciphers):
     data, sizes = batch([15, 3, 1])
 
-    assert cenc.cbcs_encrypt(KEY, bytes(16), data, sizes) == data
+    assert ciphers.cbcs_encrypt(KEY, bytes(16), data, sizes) == data
+
+
+@pytest.mark.parametrize(
+    "before, size, chosen",
+    [
+        ("", 10_000_000, "packager.cenc"),
+        ("", cenc.WORTH_LOADING, "packager.cenc_across"),
+        ("import numpy; ", 10_000_000, "packager.cenc_across"),
+    ],
+    ids=["a song", "hours", "loaded already"],
+)
+def test_numpy_is_loaded_only_where_that_pays(before, size, chosen):
+    code = f"{before}from packager import cenc; print(cenc.ciphers_for({size}).__name__)"
+
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert done.stdout.strip() == chosen
 
 
 def test_a_key_of_the_wrong_size_is_refused_without_being_shown():

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 import uuid
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -75,6 +77,21 @@ def test_the_mpd_names_what_is_there(folder):
     kid = "{urn:mpeg:cenc:2013}default_KID"
     protections = root.findall(".//ContentProtection[@value='cbcs']", DASH)
     assert {p.get(kid) for p in protections} == {str(uuid.UUID(KID))}
+
+
+def test_packaging_mp4_loads_nothing_that_it_does_not_need(ladder, tmp_path):
+    """Numpy, pycryptodome and FFmpeg's libraries each take as long to load as a song to package."""
+    code = (
+        "import sys; sys.argv[0] = 'tonearm'; from cli import main\n"
+        "try: main()\n"
+        "finally: print(*sorted({'numpy', 'Crypto', 'av', 'asyncio', 'boto3'} & set(sys.modules)))"
+    )
+    words = ["package", *map(str, ladder), "--output", str(tmp_path / "out"), "--scheme", "both"]
+    command = [sys.executable, "-c", code, *words, "--key", f"{KID}:{KEY}"]
+
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
+
+    assert done.stdout.splitlines()[-1] == ""
 
 
 def test_keys_given_on_the_command_line_are_nowhere_in_the_output(folder):

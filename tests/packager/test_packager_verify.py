@@ -21,6 +21,12 @@ def small(synthetic, packaged):
     return rendition, {drm: path.read_bytes() for drm, path in paths.items()}
 
 
+@pytest.fixture(scope="module", params=["hashes", "track"])
+def proof(request, synthetic):
+    """Keywords for either way to know what the encoder made."""
+    return {} if request.param == "hashes" else {"made": synthetic(Codec.OPUS, 60)}
+
+
 @pytest.mark.parametrize("name", ["aac-96k", "opus-96k", "flac-16-44k", "flac-24-96k"])
 def test_what_was_packaged_verifies(encoded, packaged, keys, name):
     track = read_mp4(encoded[name])
@@ -35,27 +41,43 @@ def test_what_was_packaged_verifies(encoded, packaged, keys, name):
 @pytest.mark.parametrize("drm", DrmProfile)
 @settings(max_examples=300)
 @given(where=st.floats(0, 1, exclude_max=True), bit=st.integers(0, 7))
-def test_a_flipped_bit_is_found_wherever_it_is(small, keys, drm, where, bit):
+def test_a_flipped_bit_is_found_wherever_it_is(small, keys, proof, drm, where, bit):
     rendition, bodies = small
     damaged = bytearray(bodies[drm])
     damaged[int(where * len(damaged))] ^= 1 << bit
 
     with pytest.raises(IntegrityError) as caught:
-        verify_file(bytes(damaged), rendition, rendition.file(drm), keys[drm])
+        verify_file(bytes(damaged), rendition, rendition.file(drm), keys[drm], **proof)
 
     assert caught.value.message.startswith(f"opus-96k/{drm}: ")
 
 
 @pytest.mark.parametrize("drm", DrmProfile)
 @pytest.mark.parametrize("fourcc", [b"ftyp", b"moov", b"sidx", b"moof", b"mdat"])
-def test_every_byte_of_every_kind_of_box_counts(small, keys, drm, fourcc):
+def test_every_byte_of_every_kind_of_box_counts(small, keys, proof, drm, fourcc):
     rendition, bodies = small
     box = next(b for b in grammar.read_boxes(bodies[drm]) if b.fourcc == fourcc)
     for at in range(box.offset, box.offset + box.size):
         damaged = bytearray(bodies[drm])
         damaged[at] ^= 0x10
         with pytest.raises(IntegrityError):
-            verify_file(bytes(damaged), rendition, rendition.file(drm), keys[drm])
+            verify_file(bytes(damaged), rendition, rendition.file(drm), keys[drm], **proof)
+
+
+@pytest.mark.parametrize("packets", [b"", b"one more"])
+def test_packets_are_counted_to_the_last_byte(small, synthetic, keys, packets):
+    rendition, bodies = small
+    made = synthetic(Codec.OPUS, 60)
+    payload = bytes(made.payload) + packets if packets else bytes(made.payload[:-1])
+
+    with pytest.raises(IntegrityError, match=r"bytes of all packets|as the encoder made them"):
+        verify_file(
+            bodies[DrmProfile.CBCS],
+            rendition,
+            rendition.file(DrmProfile.CBCS),
+            keys[DrmProfile.CBCS],
+            made=dataclasses.replace(made, payload=memoryview(payload)),
+        )
 
 
 @pytest.mark.parametrize(
