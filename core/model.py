@@ -161,13 +161,6 @@ class MediaFile:
         """Of all its keys, in the order in which they are needed; empty in the clear."""
         return () if self.kid is None else (self.kid, *(c.kid for c in self.key_changes))
 
-    def kid_at(self, segment: int) -> uuid.UUID | None:
-        """Of the key of a segment, the first being 0; None if that one is in the clear."""
-        if segment < self.clear_segments:
-            return None
-        before = [change.kid for change in self.key_changes if change.segment <= segment]
-        return before[-1] if before else self.kid
-
 
 @dataclass(frozen=True, slots=True)
 class Rendition:

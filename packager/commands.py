@@ -1,6 +1,5 @@
 """The packager's commands: `inspect`, `package` and `track verify`."""
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import click
 
 from core.errors import InvalidInputError, NotFoundError
+from core.jsonlines import json_line
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from collections.abc import Sequence
@@ -60,7 +60,7 @@ def inspect(ctx: click.Context, where: str, *, everything: bool, as_json: bool) 
     with open_media(where) as (name, source):
         found = inspection.inspect(source, shown_fragments=shown)
     if as_json:
-        click.echo(json.dumps(inspection.as_json(found, name), ensure_ascii=False))
+        click.echo(json_line(inspection.as_json(found, name)))
     else:
         click.echo(f"{click.style(name, bold=True)}  {found.size} bytes", color=_colour())
         for line in lines_of(found, everything=everything):
@@ -267,7 +267,7 @@ def _print_packaged(
     ]
     if as_json:
         document: dict[str, Any] = {"output": str(output), "manifests": done.manifests}
-        click.echo(json.dumps(document | {"renditions": rows}))
+        click.echo(json_line(document | {"renditions": rows}))
         return
     for row in rows:
         click.echo(f"{row['name']}\t{row['codecs']}\t{row['segments']} segments\t{row['input']}")
@@ -305,7 +305,7 @@ def verify(ctx: click.Context, track_id: str, *, master: Path | None, as_json: b
 
     report = asyncio.run(run())
     if as_json:
-        click.echo(json.dumps(report.as_json()))
+        click.echo(json_line(report.as_json()))
     else:
         for line in report.lines():
             click.echo(line, color=_colour())

@@ -46,7 +46,7 @@ class Report:
     def as_json(self) -> dict[str, Any]:
         """As JSON types."""
         return {
-            "trackId": self.track_id,
+            "track_id": self.track_id,
             "generation": self.generation,
             "ok": not self.problems,
             "checked": self.checked,

@@ -61,7 +61,7 @@ def test_the_playlists_name_what_is_there_and_add_up(folder):
         media = m3u8.load(str(target / f"{row['name']}.m3u8"))
         size = (target / f"{row['name']}.mp4").stat().st_size
         last = media.segments[-1].byterange.split("@")
-        assert sum(s.duration for s in media.segments) == pytest.approx(row["duration_s"], abs=1e-6)
+        assert sum(s.duration for s in media.segments) == pytest.approx(row["durationS"], abs=1e-6)
         assert sum(map(int, last)) == size
         assert media.keys[-1].method == "SAMPLE-AES"
     assert len({row["segments"] for row in rows}) == 1

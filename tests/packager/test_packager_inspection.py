@@ -54,17 +54,17 @@ def test_our_files_are_told_whole(ours, keys, drm):
     assert found["problems"] == []
     assert [b["type"] for b in found["boxes"][:4]] == ["ftyp", "moov", "sidx", "moof"]
     assert found["tracks"][0]["priming"] == rendition.timing.priming
-    assert found["tracks"][0]["fragments_duration"] == rendition.timing.samples
+    assert found["tracks"][0]["fragmentsDuration"] == rendition.timing.samples
     assert [f["ticks"] for f in found["fragments"]] == list(rendition.segment_ticks)
     assert [f["size"] for f in found["fragments"]] == list(rendition.file(drm).segment_sizes)
-    assert found["index"][0]["matches_fragments"]
+    assert found["index"][0]["matchesFragments"]
     if drm is DrmProfile.CLEAR:
         assert found["encryption"] == found["systems"] == []
         return
     [row] = found["encryption"]
     assert (row["scheme"], row["kid"]) == (drm, str(keys[drm].description.kid))
-    assert row["iv_size"] == (8 if drm is DrmProfile.CENC else 0)
-    assert row["samples_in_senc"] == row["samples"] == 60
+    assert row["ivSize"] == (8 if drm is DrmProfile.CENC else 0)
+    assert row["samplesInSenc"] == row["samples"] == 60
     assert found["systems"][0]["system"] == "W3C common"
 
 
@@ -72,11 +72,11 @@ def test_loudness_is_told_in_its_units(ours):
     found = json.loads(run(ours[1][DrmProfile.CLEAR], "--json").stdout)
 
     assert found["loudness"]["tlou"] == {
-        "true_peak_dbtp": -1.0,
-        "integrated_lufs": -14.25,
-        "momentary_max_lufs": -9.0,
-        "short_term_max_lufs": -11.5,
-        "range_lu": 6.5,
+        "truePeakDbtp": -1.0,
+        "integratedLufs": -14.25,
+        "momentaryMaxLufs": -9.0,
+        "shortTermMaxLufs": -11.5,
+        "rangeLu": 6.5,
     }
 
 
@@ -141,8 +141,8 @@ def test_an_encrypted_file_of_shaka_is_told(encoded, keys, tmp_path):
 
     assert found["problems"] == []
     assert found["encryption"][0]["kid"] == str(key.description.kid)
-    assert found["encryption"][0]["samples_in_senc"] > 100
-    assert found["index"][0]["matches_fragments"]
+    assert found["encryption"][0]["samplesInSenc"] > 100
+    assert found["index"][0]["matchesFragments"]
     assert key.key.hex() not in result.output
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import re
 import uuid
 from decimal import Decimal
+from itertools import pairwise
 
 import m3u8
 import pytest
@@ -299,7 +300,9 @@ def test_each_segment_stands_under_its_own_key(lead, changes):
     text = hls.media(p, DrmProfile.CBCS, p.renditions[0].name, PLAIN)
 
     count = len(file.segment_sizes)
-    assert keys_in_force(text) == [file.kid_at(segment) for segment in range(count)]
+    starts = [0, *(change.segment for change in file.key_changes), count]
+    kids = [k for k, (a, b) in zip(file.kids, pairwise(starts), strict=True) for _ in range(a, b)]
+    assert keys_in_force(text) == [None] * lead + kids[lead:]
     assert len(set(keys_in_force(text))) == bool(lead) + 1 + sum(c > lead for c in changes)
     assert text.index("#EXT-X-MAP") < text.index("#EXT-X-KEY")
     parse(text)
