@@ -90,6 +90,7 @@ def package_and_verify(  # noqa: PLR0913 - what a file is made of
         key_prefix=f"tracks/{plan.track_id}/-",  # the generation is known when all are packaged
         loudness=loudness,
         album_loudness=album_loudness,
+        encryption=plan.options.encryption,
     )
     verified = {
         file.drm: verify_file(outputs[file.drm].path, rendition, file, outputs[file.drm].key)

@@ -59,6 +59,21 @@ class Wiring(Protocol):
     show_default=True,
     help="How files are encrypted.",
 )
+@click.option(
+    "--clear-lead",
+    type=click.FloatRange(0, 3600),
+    default=0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Left in the clear at the start, in whole segments.",
+)
+@click.option(
+    "--cbcs-pattern",
+    type=click.Choice(["0:0", "10:0"]),
+    default="0:0",
+    show_default=True,
+    help="How cbcs is signalled; the encryption is the same.",
+)
 @click.option("--lossless", is_flag=True, help="Add a FLAC rung.")
 @click.option("--album", metavar="NAME", help="All masters are one album, in this order.")
 @click.option("--title", help="Of a single master [its tag, else its name].")
@@ -77,6 +92,8 @@ def ingest(  # noqa: PLR0913 - click hands one argument for each option
     *,
     ladder: Path | None,
     scheme: str,
+    clear_lead: float,
+    cbcs_pattern: str,
     lossless: bool,
     album: str | None,
     title: str | None,
@@ -93,11 +110,16 @@ def ingest(  # noqa: PLR0913 - click hands one argument for each option
     from core.model import Scheme
     from ingest.ladder import with_lossless
     from ingest.plan import Options, check_options
+    from packager.grid import SEGMENT_MS
+    from packager.protection import Encryption
 
     chosen = _ladder(ladder)
     options = Options(
         ladder=with_lossless(chosen) if lossless else chosen,
         schemes=tuple(Scheme) if scheme == "both" else (Scheme(scheme),),
+        encryption=Encryption.in_seconds(
+            SEGMENT_MS / 1000, clear_lead_s=clear_lead, full_pattern=cbcs_pattern == "10:0"
+        ),
         regions=tuple(dict.fromkeys(part.strip() for part in regions.split(","))),
         album=album,
         title=title,

@@ -16,6 +16,7 @@ from ingest.probe import Master
 from ingest.toolchain import Toolchain
 from ingest.transcode import SETTINGS_VERSION
 from packager.grid import SEGMENT_MS
+from packager.protection import NO_CHOICES, Encryption
 
 MAX_TRACK_ID = 64
 """Characters."""
@@ -27,10 +28,14 @@ MAX_REGION = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What the user asked for; the same for every master of a run."""
+    """What the user asked for; the same for every master of a run.
+
+    `encryption` has a clear lead in whole segments; keys change by rotation alone, not within.
+    """
 
     ladder: Ladder
     schemes: tuple[Scheme, ...] = (Scheme.CBCS,)
+    encryption: Encryption = NO_CHOICES
     regions: tuple[str, ...] = ("ww",)
     album: str | None = None
     title: str | None = None
@@ -92,7 +97,7 @@ def plan(master: Master, position: int, options: Options, toolchain: Toolchain) 
         artist=options.artist or master.tags.artist or "",
         album_id=slug(options.album) if options.album else None,
         settings=settings,
-        recipe_sha256=_recipe_sha256(settings, fitted),
+        recipe_sha256=_recipe_sha256(settings, fitted, options),
         options=options,
     )
 
@@ -102,13 +107,16 @@ def beside(alone: Plan, rolls: Rolls) -> Plan:
     if not rolls.identity:
         return alone
     settings = json.dumps(json.loads(alone.settings) | {"rolls": rolls.identity}, sort_keys=True)
-    recipe_sha256 = _recipe_sha256(settings, alone.fit)
+    recipe_sha256 = _recipe_sha256(settings, alone.fit, alone.options)
     return replace(alone, settings=settings, recipe_sha256=recipe_sha256, rolls=rolls)
 
 
-def _recipe_sha256(settings: str, fitted: Fit) -> str:
+def _recipe_sha256(settings: str, fitted: Fit, options: Options) -> str:
     rungs = [(r.name, r.codec, r.bitrate_bps, r.tier, r.channels) for r in fitted.rungs]
-    return hashlib.sha256(json.dumps([settings, rungs, SEGMENT_MS]).encode()).hexdigest()
+    recipe: list[object] = [settings, rungs, SEGMENT_MS]
+    if options.encryption != NO_CHOICES:  # the hashes of tracks without a choice stay what they are
+        recipe.append([options.encryption.clear_segments, options.encryption.full_pattern])
+    return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
 
 
 def track_id_of(master: Master) -> str:

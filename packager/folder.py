@@ -201,12 +201,12 @@ def package_folder(
 
 
 def _encryption(item: Input, ticks: int, options: FolderOptions) -> Encryption:
-    found = Encryption.in_seconds(
+    return Encryption.in_seconds(
         ticks / item.track.timing.timescale,
         clear_lead_s=options.clear_lead_s,
         crypto_period_s=options.crypto_period_s,
+        full_pattern=options.full_pattern,
     )
-    return replace(found, full_pattern=options.full_pattern)
 
 
 def _periods(item: Input, ticks: int, options: FolderOptions) -> int:

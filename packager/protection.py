@@ -38,11 +38,19 @@ class Encryption:
 
     @classmethod
     def in_seconds(
-        cls, segment_s: float, *, clear_lead_s: float = 0, crypto_period_s: float = 0
+        cls,
+        segment_s: float,
+        *,
+        clear_lead_s: float = 0,
+        crypto_period_s: float = 0,
+        full_pattern: bool = False,
     ) -> "Encryption":
         """A lead of at least so many seconds, and the nearest number of segments for a key."""
-        period = max(1, round(crypto_period_s / segment_s)) if crypto_period_s else 0
-        return cls(clear_segments=-int(-clear_lead_s // segment_s), period_segments=period)
+        return cls(
+            clear_segments=-int(-clear_lead_s // segment_s),
+            period_segments=max(1, round(crypto_period_s / segment_s)) if crypto_period_s else 0,
+            full_pattern=full_pattern,
+        )
 
     def keys_needed(self, segments: int) -> int:
         """How many keys one after the other a track of so many segments needs."""

@@ -177,3 +177,26 @@ def test_a_master_that_is_named_twice_is_one_master(tonearm, masters):
 
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) == 1
+
+
+def test_a_clear_lead_and_the_full_pattern_are_a_generation_of_their_own(tonearm, tmp_path):
+    master = write_wav(tmp_path / "song.wav", music(9.0))
+    choices = ("--clear-lead", "1", "--cbcs-pattern", "10:0")
+    runs = [
+        tonearm("ingest", master, "--json"),
+        tonearm("ingest", master, *choices, "--json"),
+        tonearm("ingest", master, *choices, "--json"),
+        tonearm("keys", "rotate", "--track", "song", "--json"),
+    ]
+    assert [run.returncode for run in runs] == [0] * 4, [run.stderr for run in runs]
+    plain, chosen, again, rotated = (json.loads(run.stdout) for run in runs)
+
+    assert [run["status"] for run in (plain, chosen, again)] == [
+        *("published", "published", "unchanged")
+    ]
+    assert len({run["generation"] for run in (plain, chosen, rotated)}) == 3
+    for run in (chosen, rotated):  # new keys do not take the choice away
+        found = tmp_path.rglob(f"{run['generation']}/presentation.json")
+        files = [f for r in json.loads(next(found).read_text())["renditions"] for f in r["files"]]
+        assert {(f["clear_segments"], f["crypt_blocks"]) for f in files} == {(1, 10)}
+    assert tonearm("track", "verify", "song").returncode == 0
