@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,7 +25,14 @@ from core.grants import (
     open_user,
     sign_playback,
 )
-from core.model import DrmProfile, PathwayDecision, Presentation, SessionContext, Tier
+from core.model import (
+    DrmProfile,
+    Loudness,
+    PathwayDecision,
+    Presentation,
+    SessionContext,
+    Tier,
+)
 from core.web import NO_STORE, bearer
 from origin import playback_requests
 from origin.dependencies import Origin
@@ -32,6 +40,7 @@ from origin.idempotency import once, parse_key
 from origin.library import Library
 from origin.playback_requests import Report, StartRequest
 from origin.session import HEARTBEAT_S, Session
+from packager.manifest.options import listed
 
 GRACE_S = URL_TTL_S
 """How long an expired playback token may still be renewed: browsers throttle paused pages."""
@@ -100,7 +109,8 @@ class Playback:
         )
         # tokens are not stored: the session says the same ones again
         session, _ = await self._load(session_id)
-        return _json(self._start_answer(session))
+        described = await self._library.describe(session.track_id, session.generation)
+        return _json(self._start_answer(session, described.presentation))
 
     async def heartbeat(self, request: web.Request) -> web.Response:
         """`POST /v1/play/heartbeat`."""
@@ -230,7 +240,7 @@ class Playback:
             raise _over()
         return Session.decode(stored), stored
 
-    def _start_answer(self, session: Session) -> dict[str, Any]:
+    def _start_answer(self, session: Session, p: Presentation) -> dict[str, Any]:
         eta_s = session.restoring_s
         restoring = {"state": "restoring", "etaSeconds": eta_s}
         return {
@@ -239,7 +249,9 @@ class Playback:
             "license": self._license(session, session.started_s),
             "heartbeatS": HEARTBEAT_S,
             "availability": {"state": "ready"} if eta_s is None else restoring,
-            "pathways": [{"id": p.id, "baseUrl": p.base_url} for p in session.pathways],
+            "pathways": [{"id": w.id, "baseUrl": w.base_url} for w in session.pathways],
+            "gapless": {r.name: asdict(r.timing) for r, _ in listed(p, session.drm, session.tier)},
+            "loudness": {"track": _loudness(p.loudness), "album": _loudness(p.album_loudness)},
         }
 
     def _urls(self, session: Session, epoch: int) -> dict[str, Any]:
@@ -293,6 +305,17 @@ def _tier(p: Presentation, drm: DrmProfile, plan: Tier, hint: Tier | None) -> Ti
     if not tiers:
         raise PlanError(f"this track has no rendition of tier {ceiling} or below")
     return max(tiers, key=lambda tier: tier.rank)
+
+
+def _loudness(measured: Loudness | None) -> dict[str, float | None] | None:
+    """What players need to make tracks, or albums, equally loud."""
+    if measured is None:
+        return None
+    return {
+        "integratedLufs": measured.integrated_lufs,
+        "truePeakDbtp": measured.true_peak_dbtp,
+        "rangeLu": measured.range_lu,
+    }
 
 
 def _key(session_id: str) -> str:

@@ -65,6 +65,7 @@ def show(wiring: Wiring, track_id: str, *, as_json: bool) -> None:
                 "codecs": r.codecs,
                 "sampleRate": r.sample_rate,
                 "segments": len(r.segment_ticks),
+                "gapless": asdict(r.timing),
                 "averageBps": {f.drm: f.average_bps for f in r.files},
                 "size": {f.drm: f.size for f in r.files},
             }

@@ -1,6 +1,7 @@
 """The playback API: who may play what, until when, and what counts as heard."""
 
 import asyncio
+import dataclasses
 import json
 from urllib.parse import urlsplit
 
@@ -72,7 +73,7 @@ async def test_start_says_everything_a_player_needs(house):
     assert answer.headers["Cache-Control"] == "no-store"
     assert set(body) == {
         "sessionId", "manifests", "manifestUrl", "token", "expiresAt", "license", "heartbeatS",
-        "availability", "pathways",
+        "availability", "pathways", "gapless", "loudness",
     }  # fmt: skip
     generation = house.presentation.generation
     stem = f"http://near.example/{body['token']}/m/song/{generation}/ww/cbcs/high"
@@ -84,6 +85,21 @@ async def test_start_says_everything_a_player_needs(house):
     assert body["availability"] == {"state": "ready"}
     assert [p["id"] for p in body["pathways"]] == ["near", "far"]
     assert body["heartbeatS"] == 30
+
+
+async def test_start_tells_the_gapless_numbers_and_loudness_of_what_may_be_heard(house):
+    renditions = house.presentation.renditions
+
+    best = await started(house)
+    low = await started(house, key="key-2", qualityHint="low")
+
+    assert best["gapless"] == {
+        r.name: dataclasses.asdict(r.timing) for r in renditions if Tier.HIGH.includes(r.tier)
+    }
+    assert set(low["gapless"]) == {r.name for r in renditions if r.tier is Tier.LOW}
+    measured = house.presentation.loudness
+    assert best["loudness"]["track"]["integratedLufs"] == measured.integrated_lufs
+    assert best["loudness"]["track"]["truePeakDbtp"] == measured.true_peak_dbtp
 
 
 async def test_the_urls_of_a_start_open(house):
