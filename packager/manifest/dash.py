@@ -1,7 +1,11 @@
 """MPDs of a presentation (ISO/IEC 23009-1; steering as in ETSI TS 103 998).
 
 One AdaptationSet per codec and tier, because all Representations of a set must share one content
-key (DASH-IF); sets of one codec name each other as switchable. All URLs are relative.
+key (DASH-IF); sets of one codec name each other as switchable. All URLs are relative. Attributes
+stand in the order of the standard's tables.
+
+`profiles` says what decides how segments are addressed, and no more: the CMAF profile would say
+nothing about them, no player of ours reads it, and its other promises were never checked.
 """
 
 import base64
@@ -74,8 +78,8 @@ def head(profile: Profile, total_us: int, longest_us: int) -> ET.Element:
             "profiles": f"urn:mpeg:dash:profile:isoff-{profile}:2011",
             "type": "static",
             "mediaPresentationDuration": _duration(total_us),
-            "maxSegmentDuration" if live else "maxSubsegmentDuration": _duration(longest_us),
             "minBufferTime": _duration(longest_us),
+            "maxSegmentDuration" if live else "maxSubsegmentDuration": _duration(longest_us),
         },
     )
 
@@ -97,8 +101,7 @@ def period(  # noqa: PLR0913 - a track, what to list of it, and its place
     )
     sets = _sets(listed(p, drm, tier))
     for number, pairs in enumerate(sets, start=1):
-        adaptation_set = _adaptation_set(p, pairs, profile, options)
-        adaptation_set.set("id", str(number))
+        adaptation_set = _adaptation_set(p, pairs, profile, options, number)
         _switchable(adaptation_set, number, sets)
         element.append(adaptation_set)
     return element
@@ -126,21 +129,22 @@ def _sets(pairs: list[_Pair]) -> list[list[_Pair]]:
 
 
 def _adaptation_set(
-    p: Presentation, pairs: list[_Pair], profile: Profile, options: ManifestOptions
+    p: Presentation, pairs: list[_Pair], profile: Profile, options: ManifestOptions, number: int
 ) -> ET.Element:
     first, first_file = pairs[0]
-    live = profile == "live"
+    aligned = {"segmentAlignment": "true"}
+    if profile == "on-demand":
+        aligned = {"subsegmentAlignment": "true", "subsegmentStartsWithSAP": "1"}
     element = ET.Element(
         "AdaptationSet",
         {
+            "id": str(number),
             "contentType": "audio",
+            **aligned,
             "mimeType": "audio/mp4",
             "startWithSAP": "1",
-            "segmentAlignment" if live else "subsegmentAlignment": "true",
         },
     )
-    if not live:
-        element.set("subsegmentStartsWithSAP", "1")
     _described(element, "AudioChannelConfiguration", _CHANNELS, str(first.channels))
     if key := key_of(p, first_file):
         for protection in _protections(key, options):
@@ -177,8 +181,8 @@ def _representation(
         {
             "id": rendition.name,
             "bandwidth": str(file.peak_bps),
-            "codecs": rendition.codecs,
             "audioSamplingRate": str(rendition.sample_rate),
+            "codecs": rendition.codecs,
         },
     )
     _property(element, GAPLESS_SCHEME, gapless(rendition))
@@ -197,16 +201,17 @@ def _segment_template(rendition: Rendition, options: ManifestOptions) -> ET.Elem
         {
             "timescale": str(rendition.timing.timescale),
             "startNumber": "1",
-            "initialization": f"{options.media_prefix}$RepresentationID$/init.mp4",
             "media": f"{options.media_prefix}$RepresentationID$/$Number$.m4s",
+            "initialization": f"{options.media_prefix}$RepresentationID$/init.mp4",
         },
     )
     timeline = ET.SubElement(template, "SegmentTimeline")
+    start = {"t": "0"}
     for duration, run in groupby(durations(rendition)):
-        s = ET.SubElement(timeline, "S", {"d": str(duration)})
+        s = ET.SubElement(timeline, "S", {**start, "d": str(duration)})
         if repeats := len(list(run)) - 1:
             s.set("r", str(repeats))
-    timeline[0].set("t", "0")
+        start = {}
     return template
 
 

@@ -24,18 +24,6 @@ NS = {
 PLAIN = ManifestOptions()
 STEERED = ManifestOptions(steering_uri=STEERING_DASH)
 
-# order of children (ISO/IEC 23009-1, the MPD schema)
-ORDER = {
-    "MPD": ["BaseURL", "ContentSteering", "Period", "SupplementalProperty"],
-    "AdaptationSet": [
-        "AudioChannelConfiguration",
-        "ContentProtection",
-        "SupplementalProperty",
-        "Representation",
-    ],
-    "Representation": ["SupplementalProperty", "BaseURL", "SegmentBase", "SegmentTemplate"],
-}
-
 
 def xml(text):
     return ET.fromstring(text.encode())
@@ -43,10 +31,6 @@ def xml(text):
 
 def sets(root):
     return root.findall("Period/AdaptationSet", NS)
-
-
-def local(element):
-    return element.tag.rpartition("}")[2]
 
 
 def seconds(duration):
@@ -100,16 +84,6 @@ def test_another_parser_sees_the_same(drm, profile):
             assert base.index_range == f"{file.init_size}-{file.init_size + file.index_size - 1}"
             assert base.initializations[0].range == f"0-{file.init_size - 1}"
             assert representation.base_urls[0].base_url_value == f"{name}.mp4"
-
-
-@pytest.mark.parametrize("profile", ["live", "on-demand"])
-@pytest.mark.parametrize("drm", list(DrmProfile))
-def test_children_stand_in_the_order_of_the_schema(drm, profile):
-    root = xml(dash.mpd(track(), drm, Tier.LOSSLESS, STEERED, profile))
-    for element in root.iter():
-        if order := ORDER.get(local(element)):
-            places = [order.index(local(child)) for child in element]
-            assert places == sorted(places)
 
 
 @given(st.integers(48_000, 48_000 * 36_000), st.sampled_from(LADDER))
