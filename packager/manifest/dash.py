@@ -33,6 +33,8 @@ LOUDNESS_SCHEME = "urn:tonearm:loudness:2026"
 
 _SWITCHING = "urn:mpeg:dash:adaptation-set-switching:2016"
 _CHANNELS = "urn:mpeg:dash:23003:3:audio_channel_configuration:2011"
+_MANY_CHANNELS = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
+_LAYOUTS = {7: "11", 8: "12", 24: "13"}  # 6.1, 7.1, 22.2 (ISO/IEC 23091-3)
 _MP4_PROTECTION = "urn:mpeg:dash:mp4protection:2011"
 
 _Pair = tuple[Rendition, MediaFile]
@@ -145,13 +147,23 @@ def _adaptation_set(
             "startWithSAP": "1",
         },
     )
-    _described(element, "AudioChannelConfiguration", _CHANNELS, str(first.channels))
+    element.append(_channels(first.channels))
     if key := key_of(p, first_file):
         for protection in _protections(key, options):
             element.append(protection)
     for rendition, file in pairs:
         element.append(_representation(rendition, file, profile, options))
     return element
+
+
+def _channels(count: int) -> ET.Element:
+    """Up to six channels the layout's number is theirs; Shaka takes it so beyond, too.
+
+    Therefore larger layouts are of the newer scheme, which all players read as it is meant.
+    """
+    many = count in _LAYOUTS
+    scheme, value = (_MANY_CHANNELS, _LAYOUTS[count]) if many else (_CHANNELS, str(count))
+    return ET.Element("AudioChannelConfiguration", {"schemeIdUri": scheme, "value": value})
 
 
 def _switchable(element: ET.Element, number: int, sets: list[list[_Pair]]) -> None:
@@ -256,11 +268,7 @@ def _protection(signal: DrmSignal, options: ManifestOptions) -> ET.Element:
 
 
 def _property(parent: ET.Element, scheme: str, value: str) -> None:
-    _described(parent, "SupplementalProperty", scheme, value)
-
-
-def _described(parent: ET.Element, tag: str, scheme: str, value: str) -> None:
-    ET.SubElement(parent, tag, {"schemeIdUri": scheme, "value": value})
+    ET.SubElement(parent, "SupplementalProperty", {"schemeIdUri": scheme, "value": value})
 
 
 def _duration(us: int) -> str:

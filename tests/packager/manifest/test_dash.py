@@ -129,6 +129,26 @@ def test_tiers_of_a_codec_name_each_other_as_switchable():
     assert switching == {"1": "2,3", "2": "1,3", "3": "1,2", "4": "5", "5": "4"}
 
 
+@pytest.mark.parametrize(
+    ("channels", "scheme", "value"),
+    [
+        (1, "urn:mpeg:dash:23003:3:audio_channel_configuration:2011", "1"),
+        (6, "urn:mpeg:dash:23003:3:audio_channel_configuration:2011", "6"),
+        (7, "urn:mpeg:mpegB:cicp:ChannelConfiguration", "11"),
+        (8, "urn:mpeg:mpegB:cicp:ChannelConfiguration", "12"),
+    ],
+)
+def test_channels_are_said_by_their_layout(channels, scheme, value):
+    p = track(ladder=LADDER[:1])
+    p = dataclasses.replace(
+        p, renditions=(dataclasses.replace(p.renditions[0], channels=channels),)
+    )
+    root = xml(dash.mpd(p, DrmProfile.CLEAR, Tier.LOW, PLAIN))
+    found = root.find(".//AudioChannelConfiguration", NS)
+
+    assert (found.get("schemeIdUri"), found.get("value")) == (scheme, value)
+
+
 def test_segments_align_and_start_with_a_stream_access_point():
     live = sets(xml(dash.mpd(track(), DrmProfile.CBCS, Tier.LOSSLESS, PLAIN)))
     on_demand = sets(xml(dash.mpd(track(), DrmProfile.CBCS, Tier.LOSSLESS, PLAIN, "on-demand")))
