@@ -63,8 +63,7 @@ def mpd(
         )
         steering.text = options.steering_uri
     root.append(period(p, drm, tier, options, profile))
-    if value := loudness_value(p):
-        _property(root, LOUDNESS_SCHEME, value)
+    add_loudness(root, p)
     return rendered(root)
 
 
@@ -107,6 +106,12 @@ def period(  # noqa: PLR0913 - a track, what to list of it, and its place
         _switchable(adaptation_set, number, sets)
         element.append(adaptation_set)
     return element
+
+
+def add_loudness(element: ET.Element, p: Presentation) -> None:
+    """Say how loud the track is, at the end of its MPD or Period; nothing for silence."""
+    if value := loudness_value(p):
+        _property(element, LOUDNESS_SCHEME, value)
 
 
 def longest_us(p: Presentation, drm: DrmProfile, tier: Tier) -> int:

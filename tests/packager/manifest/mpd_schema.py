@@ -108,7 +108,12 @@ ELEMENTS = {
         URI,
     ),
     "Period": Element(
-        (("BaseURL", 0, MANY), *_SEGMENTS, ("AdaptationSet", 0, MANY)),
+        (
+            ("BaseURL", 0, MANY),
+            *_SEGMENTS,
+            ("AdaptationSet", 0, MANY),
+            ("SupplementalProperty", 0, MANY),
+        ),
         {"id": STRING, "start": DURATION, "duration": DURATION},
     ),
     "AdaptationSet": Element(
