@@ -1,10 +1,11 @@
 """`tonearm keys rotate`: here and not beside its siblings, because it packages."""
 
-import json
 import time
 from typing import TYPE_CHECKING
 
 import click
+
+from core.jsonlines import json_line
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from ingest.rekey import Wiring
@@ -26,12 +27,12 @@ def rotate(wiring: "Wiring", track_id: str, *, as_json: bool) -> None:
     done = run(track_id, wiring, time.time)
     if as_json:
         fields = {
-            "trackId": done.track_id,
+            "track_id": done.track_id,
             "generation": done.generation,
             "previous": done.previous,
             "period": done.period,
             "kids": [str(kid) for kid in done.kids],
         }
-        click.echo(json.dumps(fields))
+        click.echo(json_line(fields))
         return
     click.echo(f"{done.track_id}\t{done.generation}\tperiod {done.period}\t{len(done.kids)} keys")

@@ -10,6 +10,7 @@ import click
 
 from core.errors import ConflictError, IntegrityError, NotFoundError
 from core.home import Home
+from core.jsonlines import json_line
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from aiohttp import web
@@ -84,7 +85,7 @@ def list_keys(wiring: Wiring, track: str | None, *, as_json: bool) -> None:
         found = False
         for row in vault.stored(track):
             found = True
-            click.echo(json.dumps(_described(row)) if as_json else _line(row))
+            click.echo(json_line(_described(row)) if as_json else _line(row))
         if track and not found:
             raise NotFoundError(f"there is no key for {track}", hint="is it a track id?")
     finally:
@@ -156,11 +157,11 @@ def _open_existing(home: Home) -> "Vault":
 def _described(row: "StoredKey") -> dict[str, str | int]:
     return {
         "kid": str(row.kid),
-        "trackId": row.track_id,
+        "track_id": row.track_id,
         "tier": row.tier,
         "scheme": row.scheme,
         "period": row.period,
-        "kekVersion": row.kek_version,
+        "kek_version": row.kek_version,
         "created": datetime.fromtimestamp(row.created_s, UTC).isoformat(),
     }
 

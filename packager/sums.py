@@ -6,11 +6,13 @@ follow from nothing that is published, and static manifests only by the version 
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 
 from core.errors import IntegrityError
 
 SUMS = "sha256.json"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def encode_sums(bodies: Mapping[str, bytes]) -> bytes:
@@ -30,6 +32,8 @@ def decode_sums(data: bytes) -> dict[str, str]:
         raise IntegrityError(f"is no JSON: {error}") from error
     if not isinstance(sums, dict) or _canonical(sums) != data:
         raise IntegrityError("is not written as sums are")
+    if not all(isinstance(s, str) and _SHA256.fullmatch(s) for s in sums.values()):
+        raise IntegrityError("holds something that is no SHA-256")
     return sums
 
 

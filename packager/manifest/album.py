@@ -114,17 +114,17 @@ def mpd(album: Album, drm: DrmProfile, tier: Tier, options: ManifestOptions) -> 
     longest = max(dash.longest_us(track, drm, tier) for track in album.tracks)
     root = dash.head("on-demand", sum(lengths), longest)
     for track, start_us in zip(album.tracks, accumulate([0, *lengths[:-1]]), strict=True):
-        root.append(
-            dash.period(
-                track,
-                drm,
-                tier,
-                _beside(track, drm, options),
-                "on-demand",
-                period_id=track.track_id,
-                start_us=start_us,
-            )
+        period = dash.period(
+            track,
+            drm,
+            tier,
+            _beside(track, drm, options),
+            "on-demand",
+            period_id=track.track_id,
+            start_us=start_us,
         )
+        dash.add_loudness(period, track)
+        root.append(period)
     return dash.rendered(root)
 
 
@@ -137,6 +137,9 @@ def multivariant(album: Album, drm: DrmProfile, tier: Tier, options: ManifestOpt
             name = f"{hls.GAPLESS_DATA_ID}.{rendition.name}.{number}"
             lines.append(f'#EXT-X-SESSION-DATA:DATA-ID="{name}",VALUE="{hls.gapless(rendition)}"')
             keys |= {key.kid: key for key in keys_of(track, file)}
+        if value := hls.loudness_value(track):
+            name = f"{hls.LOUDNESS_DATA_ID}.{number}"
+            lines.append(f'#EXT-X-SESSION-DATA:DATA-ID="{name}",VALUE="{value}"')
     for key in keys.values():
         lines += hls.session_key_lines(key, options)
     for rendition, file in listed(album.tracks[0], drm, tier):

@@ -1,7 +1,11 @@
 """MPDs of a presentation (ISO/IEC 23009-1; steering as in ETSI TS 103 998).
 
 One AdaptationSet per codec and tier, because all Representations of a set must share one content
-key (DASH-IF); sets of one codec name each other as switchable. All URLs are relative.
+key (DASH-IF); sets of one codec name each other as switchable. All URLs are relative. Attributes
+stand in the order of the standard's tables.
+
+`profiles` says what decides how segments are addressed, and no more: the CMAF profile would say
+nothing about them, no player of ours reads it, and its other promises were never checked.
 """
 
 import base64
@@ -29,6 +33,8 @@ LOUDNESS_SCHEME = "urn:tonearm:loudness:2026"
 
 _SWITCHING = "urn:mpeg:dash:adaptation-set-switching:2016"
 _CHANNELS = "urn:mpeg:dash:23003:3:audio_channel_configuration:2011"
+_MANY_CHANNELS = "urn:mpeg:mpegB:cicp:ChannelConfiguration"
+_LAYOUTS = {7: "11", 8: "12", 24: "13"}  # 6.1, 7.1, 22.2 (ISO/IEC 23091-3)
 _MP4_PROTECTION = "urn:mpeg:dash:mp4protection:2011"
 
 _Pair = tuple[Rendition, MediaFile]
@@ -57,8 +63,7 @@ def mpd(
         )
         steering.text = options.steering_uri
     root.append(period(p, drm, tier, options, profile))
-    if value := loudness_value(p):
-        _property(root, LOUDNESS_SCHEME, value)
+    add_loudness(root, p)
     return rendered(root)
 
 
@@ -74,8 +79,8 @@ def head(profile: Profile, total_us: int, longest_us: int) -> ET.Element:
             "profiles": f"urn:mpeg:dash:profile:isoff-{profile}:2011",
             "type": "static",
             "mediaPresentationDuration": _duration(total_us),
-            "maxSegmentDuration" if live else "maxSubsegmentDuration": _duration(longest_us),
             "minBufferTime": _duration(longest_us),
+            "maxSegmentDuration" if live else "maxSubsegmentDuration": _duration(longest_us),
         },
     )
 
@@ -97,11 +102,16 @@ def period(  # noqa: PLR0913 - a track, what to list of it, and its place
     )
     sets = _sets(listed(p, drm, tier))
     for number, pairs in enumerate(sets, start=1):
-        adaptation_set = _adaptation_set(p, pairs, profile, options)
-        adaptation_set.set("id", str(number))
+        adaptation_set = _adaptation_set(p, pairs, profile, options, number)
         _switchable(adaptation_set, number, sets)
         element.append(adaptation_set)
     return element
+
+
+def add_loudness(element: ET.Element, p: Presentation) -> None:
+    """Say how loud the track is, at the end of its MPD or Period; nothing for silence."""
+    if value := loudness_value(p):
+        _property(element, LOUDNESS_SCHEME, value)
 
 
 def longest_us(p: Presentation, drm: DrmProfile, tier: Tier) -> int:
@@ -126,28 +136,39 @@ def _sets(pairs: list[_Pair]) -> list[list[_Pair]]:
 
 
 def _adaptation_set(
-    p: Presentation, pairs: list[_Pair], profile: Profile, options: ManifestOptions
+    p: Presentation, pairs: list[_Pair], profile: Profile, options: ManifestOptions, number: int
 ) -> ET.Element:
     first, first_file = pairs[0]
-    live = profile == "live"
+    aligned = {"segmentAlignment": "true"}
+    if profile == "on-demand":
+        aligned = {"subsegmentAlignment": "true", "subsegmentStartsWithSAP": "1"}
     element = ET.Element(
         "AdaptationSet",
         {
+            "id": str(number),
             "contentType": "audio",
+            **aligned,
             "mimeType": "audio/mp4",
             "startWithSAP": "1",
-            "segmentAlignment" if live else "subsegmentAlignment": "true",
         },
     )
-    if not live:
-        element.set("subsegmentStartsWithSAP", "1")
-    _described(element, "AudioChannelConfiguration", _CHANNELS, str(first.channels))
+    element.append(_channels(first.channels))
     if key := key_of(p, first_file):
         for protection in _protections(key, options):
             element.append(protection)
     for rendition, file in pairs:
         element.append(_representation(rendition, file, profile, options))
     return element
+
+
+def _channels(count: int) -> ET.Element:
+    """Up to six channels the layout's number is theirs; Shaka takes it so beyond, too.
+
+    Therefore larger layouts are of the newer scheme, which all players read as it is meant.
+    """
+    many = count in _LAYOUTS
+    scheme, value = (_MANY_CHANNELS, _LAYOUTS[count]) if many else (_CHANNELS, str(count))
+    return ET.Element("AudioChannelConfiguration", {"schemeIdUri": scheme, "value": value})
 
 
 def _switchable(element: ET.Element, number: int, sets: list[list[_Pair]]) -> None:
@@ -177,8 +198,8 @@ def _representation(
         {
             "id": rendition.name,
             "bandwidth": str(file.peak_bps),
-            "codecs": rendition.codecs,
             "audioSamplingRate": str(rendition.sample_rate),
+            "codecs": rendition.codecs,
         },
     )
     _property(element, GAPLESS_SCHEME, gapless(rendition))
@@ -197,16 +218,17 @@ def _segment_template(rendition: Rendition, options: ManifestOptions) -> ET.Elem
         {
             "timescale": str(rendition.timing.timescale),
             "startNumber": "1",
-            "initialization": f"{options.media_prefix}$RepresentationID$/init.mp4",
             "media": f"{options.media_prefix}$RepresentationID$/$Number$.m4s",
+            "initialization": f"{options.media_prefix}$RepresentationID$/init.mp4",
         },
     )
     timeline = ET.SubElement(template, "SegmentTimeline")
+    start = {"t": "0"}
     for duration, run in groupby(durations(rendition)):
-        s = ET.SubElement(timeline, "S", {"d": str(duration)})
+        s = ET.SubElement(timeline, "S", {**start, "d": str(duration)})
         if repeats := len(list(run)) - 1:
             s.set("r", str(repeats))
-    timeline[0].set("t", "0")
+        start = {}
     return template
 
 
@@ -251,11 +273,7 @@ def _protection(signal: DrmSignal, options: ManifestOptions) -> ET.Element:
 
 
 def _property(parent: ET.Element, scheme: str, value: str) -> None:
-    _described(parent, "SupplementalProperty", scheme, value)
-
-
-def _described(parent: ET.Element, tag: str, scheme: str, value: str) -> None:
-    ET.SubElement(parent, tag, {"schemeIdUri": scheme, "value": value})
+    ET.SubElement(parent, "SupplementalProperty", {"schemeIdUri": scheme, "value": value})
 
 
 def _duration(us: int) -> str:

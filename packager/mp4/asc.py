@@ -8,6 +8,8 @@ RATES_HZ = (
     96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350,
 )  # fmt: skip
 AAC_LC, SBR, PS = 2, 5, 29
+_CHANNELS = (0, 1, 2, 3, 4, 5, 6, 8, 0, 0, 0, 7, 8, 24, 8, 0)
+"""By channelConfiguration (1.6.3.5); 0 where none is said."""
 _SBR_SYNC, _PS_SYNC = 0x2B7, 0x548
 _SYNC_SEARCH_BITS = 512
 
@@ -45,7 +47,7 @@ class _Bits:
 def aac_kind(specific: bytes) -> AacKind:
     """Read an AudioSpecificConfig; the rate and channels are those that come out of a decoder."""
     bits = _Bits(specific)
-    object_type, rate, channels = _object_type(bits), _rate(bits), bits.take(4)
+    object_type, rate, channels = _object_type(bits), _rate(bits), _CHANNELS[bits.take(4)]
     if object_type in (SBR, PS):  # explicit, hierarchical signalling
         return AacKind(object_type, _rate(bits), 2 if object_type == PS else channels)
     if object_type == AAC_LC:  # explicit, backward compatible: after the core's own fields

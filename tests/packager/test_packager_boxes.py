@@ -336,6 +336,11 @@ def test_a_constant_iv_needs_no_auxiliary_offsets():
     ("specific", "kind"),
     [
         ("1190", AacKind(2, 48_000, 2)),
+        ("11b0", AacKind(2, 48_000, 6)),
+        ("11b8", AacKind(2, 48_000, 8)),  # 7: three in front, two beside, two behind, and LFE
+        ("11e0", AacKind(2, 48_000, 8)),  # 12
+        ("11d8", AacKind(2, 48_000, 7)),  # 11
+        ("1180", AacKind(2, 48_000, 0)),  # a program config element says it
         ("119056e500", AacKind(2, 48_000, 2)),  # ffmpeg says: certainly no SBR
         ("2b118800", AacKind(5, 48_000, 2)),  # hierarchical HE-AAC, 24 kHz core
         ("eb098800", AacKind(29, 48_000, 2)),  # hierarchical HE-AAC v2, 24 kHz mono core

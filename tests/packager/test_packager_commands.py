@@ -17,6 +17,9 @@ from core.errors import ToolkitError
 from packager.folder import segment_ticks
 from packager.mp4.grammar import read_boxes
 from packager.mp4.moof import MovieFragment
+from packager.mp4.sidx import SegmentIndex
+from tests.packager.manifest.mpd_rules import rule_faults
+from tests.packager.manifest.mpd_schema import schema_faults
 
 KID, KEY = "00112233445566778899aabbccddeeff", "101112131415161718191a1b1c1d1e1f"
 OTHER = "ffeeddccbbaa99887766554433221100:202122232425262728292a2b2c2d2e2f"
@@ -65,6 +68,36 @@ def test_the_playlists_name_what_is_there_and_add_up(folder):
         assert sum(map(int, last)) == size
         assert media.keys[-1].method == "SAMPLE-AES"
     assert len({row["segments"] for row in rows}) == 1
+
+
+@pytest.mark.parametrize("options", [["clear"], ["cbcs", "--clear-lead", "4"], ["cenc"]])
+@pytest.mark.parametrize("layout", ["single", "segments"])
+def test_the_mpd_is_valid(ladder, tmp_path, layout, options):
+    target = tmp_path / "out"
+    keys = ["--key", f"{KID}:{KEY}"] if options != ["clear"] else []
+    result = run(*ladder, "--output", target, "--layout", layout, "--scheme", *options, *keys)
+    text = (target / "manifest.mpd").read_text()
+
+    assert result.exit_code == 0, result.output
+    assert schema_faults(text) == []
+    assert list(rule_faults(text)) == []
+
+
+def test_the_mpd_leads_to_the_one_index_of_each_file(folder):
+    root = ET.parse(folder[0] / "manifest.mpd").getroot()
+    for representation in root.iterfind(".//Representation", DASH):
+        name, base = representation.find("BaseURL", DASH), representation.find("SegmentBase", DASH)
+        data = (folder[0] / name.text).read_bytes()
+        start, end = map(int, base.get("indexRange").split("-"))
+        boxes = read_boxes(data)
+
+        assert [b.fourcc for b in boxes[:3]] == [b"ftyp", b"moov", b"sidx"]
+        assert {b.fourcc for b in boxes[3:]} == {b"moof", b"mdat"}
+        assert b"dash" in bytes(boxes[0].payload)  # self-initialising (ISO/IEC 23009-1, 6.3.5.1)
+        [index] = read_boxes(data[start : end + 1])
+        found = SegmentIndex.decode(index.payload)
+        assert found.timescale == int(base.get("timescale"))
+        assert end + 1 + sum(r.size for r in found.references) == len(data)
 
 
 def test_the_mpd_names_what_is_there(folder):

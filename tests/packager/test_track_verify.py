@@ -35,6 +35,7 @@ from packager.manifest.presentation import seal
 from packager.protection import Encryption
 from packager.publish import publish
 from packager.segmenter import Output, package
+from packager.sums import SUMS
 from packager.track_verify import verify_track
 
 SILENT = Loudness(None, None, None, None, None)
@@ -163,6 +164,14 @@ def test_an_object_that_is_gone_or_cut_short_or_too_many_is_found(track, data):
     assert report.problems or report.notes
     assert verify({**objects, key: objects[key][:cut]}, generation).problems
     assert verify({**objects, f"{key}.bak": b"x"}, generation).problems
+
+
+def test_sums_that_are_no_hashes_are_their_own_damage(track):
+    generation, objects = track
+    key = next(key for key in objects if key.endswith(SUMS))
+    report = verify({**objects, key: objects[key].replace(b'":"', b'":"x', 1)}, generation)
+
+    assert [line for line in report.problems if line.startswith(key)]
 
 
 def test_one_bad_file_does_not_hide_the_next(track):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from playwright.async_api import Error, Page
+from playwright.async_api import ConsoleMessage, Error, Page
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[2] / "origin" / "demo" / "page"
@@ -97,8 +97,9 @@ class Player:
         self.page = page
         self.url = f"{url}/harness/index.html"
         self.log: list[str] = []
+        self.warnings: list[str] = []
         self.requests: list[str] = []
-        page.on("console", lambda message: self.log.append(message.text[:300]))
+        page.on("console", self._said)
         page.on("crash", lambda _: self.log.append("the page crashed"))
         page.on("request", lambda request: self.requests.append(request.url))
         page.on("response", lambda r: r.status >= 400 and self.log.append(f"{r.status} {r.url}"))
@@ -111,6 +112,7 @@ class Player:
         token: str | None = None,
         license_url: str | None = None,
         pathways: dict[str, str] | None = None,
+        warns: bool = False,
     ) -> None:
         """Open a manifest and wait until the player has read it.
 
@@ -121,6 +123,7 @@ class Player:
             license_url: Only hls.js needs it; the others read it in the manifest.
             pathways: Id to base URL; applies the fixes in steering.js, and keeps the buffer short
                 so that a change of pathway shows soon.
+            warns: Let the player say what it thinks of the manifest; read it in `warnings`.
         """
         await self.page.goto(self.url)
         await self.page.wait_for_selector("body[data-ready]", state="attached")
@@ -129,6 +132,7 @@ class Player:
             "url": manifest,
             "token": token,
             "license": license_url,
+            "warns": warns,
             "pathways": pathways and [{"id": i, "baseUrl": u} for i, u in pathways.items()],
         }
         try:
@@ -193,6 +197,11 @@ class Player:
         return await self.page.evaluate(
             "([name, args]) => harness[name](...args)", [name, list(arguments)]
         )
+
+    def _said(self, message: ConsoleMessage) -> None:
+        self.log.append(message.text[:300])
+        if message.type in {"warning", "error", "assert"}:
+            self.warnings.append(message.text[:300])
 
     def _tail(self) -> str:
         return "\n".join(

@@ -33,8 +33,9 @@ function script(path) {
 const bearer = (token) => ({ Authorization: `Bearer ${token}` });
 
 const players = {
-  async shaka({ url, token, pathways }) {
-    await script("shaka-player/dist/shaka-player.compiled.js");
+  async shaka({ url, token, pathways, warns }) {
+    await script(`shaka-player/dist/shaka-player.compiled${warns ? ".debug" : ""}.js`);
+    if (warns) shaka.log.setLevel(shaka.log.Level.WARNING);
     shaka.polyfill.installAll();
     const player = new shaka.Player();
     await player.attach(audio);
@@ -62,9 +63,11 @@ const players = {
     };
   },
 
-  async hls({ url, token, license, pathways }) {
+  async hls({ url, token, license, pathways, warns }) {
     await script("hls.js/dist/hls.min.js");
     const hls = new Hls({
+      debug: warns && { warn: (...said) => console.warn("hls.js", ...said),
+        error: (...said) => console.error("hls.js", ...said) },
       emeEnabled: true,
       drmSystems: license ? { "org.w3.clearkey": { licenseUrl: license } } : {},
       licenseXhrSetup: (xhr, target) => {
@@ -89,13 +92,13 @@ const players = {
     };
   },
 
-  async dash({ url, token, pathways }) {
+  async dash({ url, token, pathways, warns }) {
     await script("dashjs/dist/modern/umd/dash.all.min.js");
     const player = dashjs.MediaPlayer().create();
     trimDash(player);
     player.initialize();
     player.updateSettings({
-      debug: { logLevel: dashjs.Debug.LOG_LEVEL_NONE },
+      debug: { logLevel: dashjs.Debug[`LOG_LEVEL_${warns ? "WARNING" : "NONE"}`] },
       streaming: { buffer: pathways ? { bufferTimeDefault: SHORT_S,
         bufferTimeAtTopQuality: SHORT_S, bufferTimeAtTopQualityLongForm: SHORT_S } : {} },
     });

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mpegdash.parser import MPEGDASHParser
 
 from core.errors import ConflictError, InvalidInputError
-from core.model import DrmProfile, Tier
+from core.model import DrmProfile, Loudness, Tier
 from packager.manifest import album as albums
 from packager.manifest import presentation
 from packager.manifest.options import STEERING_HLS, ManifestOptions
@@ -179,6 +179,26 @@ def test_gapless_numbers_of_every_track_are_said():
         '"org.tonearm.gapless.aac-96k.2",VALUE="timescale=48000 priming=1024 samples=240331'
         in variants
     )
+
+
+def test_the_loudness_of_every_track_is_said():
+    quiet, loud, silent = tracks()
+    loud = dataclasses.replace(
+        loud,
+        loudness=dataclasses.replace(loud.loudness, integrated_lufs=-7.5),
+        album_loudness=Loudness(-9.25, None, None, None, -0.5),
+    )
+    silent = dataclasses.replace(silent, loudness=Loudness(None, None, None, None, None))
+    album = albums.album_of("a", [quiet, loud, silent])
+    variants = albums.multivariant(album, DrmProfile.CLEAR, Tier.LOW, OPTIONS)
+    root = ET.fromstring(albums.mpd(album, DrmProfile.CLEAR, Tier.LOW, OPTIONS))
+    said = [p.find("SupplementalProperty", NS) for p in root.findall("Period", NS)]
+
+    assert '"org.tonearm.loudness.1",VALUE="integrated-lufs=-14.23 ' in variants
+    assert '"org.tonearm.loudness.2",VALUE="integrated-lufs=-7.50 ' in variants
+    assert "org.tonearm.loudness.3" not in variants
+    assert "album-integrated-lufs=-9.25 album-true-peak-dbtp=-0.50" in said[1].get("value")
+    assert said[2] is None
 
 
 def test_the_same_album_has_the_same_keys_and_another_one_others():
