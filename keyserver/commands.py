@@ -125,6 +125,26 @@ def doctor(wiring: Wiring, files: tuple[Path, ...], track: str | None, *, as_jso
 
 
 @keys.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def systems(wiring: Wiring, names: tuple[str, ...], *, as_json: bool) -> None:
+    """Print the DRM systems that keys are signalled for, or choose NAMES.
+
+    clearkey, fairplay, widevine, playready. What is published keeps its signals; `keys rotate`, or
+    ingesting the master again, gives it the new ones.
+    """
+    vault = _open(wiring.home) if names else _open_existing(wiring.home)
+    try:
+        if names:
+            vault.choose_systems(names)
+        chosen = vault.systems()
+    finally:
+        vault.close()
+    click.echo(json_line({"systems": chosen}) if as_json else "\n".join(chosen))
+
+
+@keys.command()
 @click.pass_obj
 def rewrap(wiring: Wiring) -> None:
     """Seal all content keys with a new key-encryption key; tracks play on unchanged."""

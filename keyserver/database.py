@@ -39,6 +39,13 @@ CREATE TABLE content_key (
   UNIQUE (track_id, tier, scheme, period)
 ) STRICT, WITHOUT ROWID;
 """
+_LATER = """
+CREATE TABLE IF NOT EXISTS drm_system (
+  position INTEGER PRIMARY KEY,
+  name TEXT NOT NULL UNIQUE
+) STRICT;
+"""
+"""What older vaults lack."""
 COLUMNS = "kid, track_id, tier, scheme, period, iv, kek_version, sealed, created_s"
 """Of a content key, as `read_row` takes them."""
 
@@ -128,6 +135,7 @@ def connect(path: Path) -> sqlite3.Connection:
     if (application, form) != (_APPLICATION_ID, _FORMAT):
         database.close()
         raise IntegrityError(f"{path} is not a vault that this version reads")
+    database.execute(_LATER)
     return database
 
 

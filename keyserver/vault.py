@@ -38,7 +38,8 @@ from keyserver.database import (
     transaction,
     translated,
 )
-from keyserver.signals import CLEARKEY, SYSTEMS, make_signals
+from keyserver.signals import make_signals
+from keyserver.systems import choose_systems, chosen_systems
 from keyserver.wrapping import NONCE_SIZE, WRAPPING_KEY_SIZE, WrappingKey, context, derive_root
 
 KEY_SIZE = 16
@@ -88,13 +89,12 @@ class LicensedKey:
 class Vault:
     """Makes, keeps and hands out content keys."""
 
-    def __init__(  # noqa: PLR0913  the collaborators of `open`, which is the door
+    def __init__(
         self,
         database: sqlite3.Connection,
         *,
         root: WrappingKey,
         kid_secret: bytes,
-        systems: Sequence[str],
         random: Random,
         clock: Callable[[], float],
     ) -> None:
@@ -102,22 +102,17 @@ class Vault:
         self._lock = threading.Lock()
         self._root = root
         self._kid_secret = kid_secret
-        self._systems = tuple(systems)
         self._random = random
         self._clock = clock
         self._keks: dict[int, WrappingKey] = {}
 
-    def __repr__(self) -> str:
-        return f"Vault(systems={self._systems})"
-
     @classmethod
-    def open(  # noqa: PLR0913  secrets, policy and the two impurities, each by its name
+    def open(
         cls,
         path: Path,
         root_secret: bytes,
         kid_secret: bytes,
         *,
-        systems: Sequence[str] = (CLEARKEY,),
         random: Random = secrets.token_bytes,
         clock: Callable[[], float] = time.time,
     ) -> Self:
@@ -127,18 +122,12 @@ class Vault:
             path: Of the SQLite file; made with mode 0600.
             root_secret: Seals the key-encryption keys.
             kid_secret: KIDs are made with it; without it they cannot be guessed.
-            systems: DRM systems that keys are signalled for; see `keyserver.signals`.
             random: Gives that many random bytes.
             clock: Unix time in seconds.
 
         Raises:
             IntegrityError: Another root secret sealed this vault, or it is no vault.
-            InvalidInputError: A system is unknown.
         """
-        if unknown := set(systems) - SYSTEMS.keys():
-            raise InvalidInputError(
-                f"unknown DRM system {min(unknown)}", hint=f"one of {', '.join(SYSTEMS)}"
-            )
         assert min(len(root_secret), len(kid_secret)) >= MIN_SECRET_SIZE
         if not path.exists():
             with contextlib.suppress(ConflictError):  # another process was quicker: use its vault
@@ -149,7 +138,6 @@ class Vault:
             database,
             root=derive_root(root_secret),
             kid_secret=kid_secret,
-            systems=systems,
             random=random,
             clock=clock,
         )
@@ -185,6 +173,16 @@ class Vault:
         """Raise `UnavailableError` or `IntegrityError` unless keys can be served."""
         with self._lock, translated():
             self._kek(self._newest_kek())
+
+    def systems(self) -> tuple[str, ...]:
+        """The DRM systems that keys are signalled for."""
+        with self._lock, translated():
+            return chosen_systems(self._database)
+
+    def choose_systems(self, names: Sequence[str]) -> None:
+        """Signal keys for these from now on, in every process; see `keyserver.systems`."""
+        with self._lock, translated():
+            choose_systems(self._database, names)
 
     def keys(self, request: KeyRequest) -> tuple[ContentKey, ...]:
         """The keys of *request*, tier by tier; asked again, the same KIDs, keys and IVs.
@@ -330,7 +328,7 @@ class Vault:
 
     def _content_key(self, row: StoredKey) -> ContentKey:
         key = self._unseal(row)
-        signals = make_signals(row.kid, row.scheme, key, systems=self._systems)
+        signals = make_signals(row.kid, row.scheme, key, systems=chosen_systems(self._database))
         description = KeyDescription(row.kid, row.tier, row.scheme, signals, row.period)
         return ContentKey(description, key, row.iv)
 

@@ -6,11 +6,15 @@ import json
 import sqlite3
 import subprocess
 import sys
+import xml.etree.ElementTree as ET
 from types import SimpleNamespace
 
+import imageio_ffmpeg
+import m3u8
 import pytest
 from click.testing import CliRunner
 
+from cli import cli
 from core.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
 from core.home import Home
 from core.model import Scheme, Tier
@@ -19,6 +23,7 @@ from core.web import create_app
 from keyserver.commands import keys as command
 from keyserver.commands import setup_role
 from keyserver.exchange import KeyQuery
+from keyserver.signals import SYSTEMS
 from keyserver.vault import Vault
 
 
@@ -179,3 +184,33 @@ def test_help_loads_nothing_heavy():
     told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
     assert told.stdout.strip() == "[]"
+
+
+def test_systems_are_chosen_once_for_all_that_is_packaged(wiring, tmp_path):
+    run(wiring, "init")
+    assert run(wiring, "systems").split() == ["clearkey"]
+    chosen = json.loads(run(wiring, "systems", *SYSTEMS, "--json"))
+    with pytest.raises(InvalidInputError, match="unknown DRM system marlin") as raised:
+        run(wiring, "systems", "marlin")
+
+    tone = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", "sine=d=2:r=48000"]
+    subprocess.run([*tone, "-c:a", "aac", str(tmp_path / "tone.mp4")], check=True, timeout=60)
+    words = ["--home", str(wiring.home.path), "package", str(tmp_path / "tone.mp4")]
+    words += ["--track-id", "tone", "--scheme", "both", "--output", str(tmp_path / "out")]
+    result = CliRunner().invoke(cli, words)
+
+    assert chosen == {"systems": ["clearkey", "fairplay", "widevine", "playready"]}
+    assert "clearkey, fairplay, widevine, playready" in raised.value.hint
+    assert result.exit_code == 0, result.output
+    [rendition] = (tmp_path / "out" / "cbcs").glob("aac-*.m3u8")
+    formats = {key.keyformat for key in m3u8.load(str(rendition)).keys if key and key.keyformat}
+    assert formats == {
+        "identity",
+        "org.w3.clearkey",
+        "com.apple.streamingkeydelivery",
+        "urn:uuid:edef8ba9-79d6-4ace-a3c8-27dcd51d21ed",
+        "com.microsoft.playready",
+    }
+    root = ET.parse(tmp_path / "out" / "cenc" / "manifest.mpd").getroot()
+    found = [e.get("value") for e in root.iter("{urn:mpeg:dash:schema:mpd:2011}ContentProtection")]
+    assert found == ["cenc", "ClearKey1.0", "Widevine", "MSPR 2.0"]

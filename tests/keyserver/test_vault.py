@@ -219,13 +219,35 @@ def test_what_is_no_vault_is_refused(tmp_path):
 
 
 def test_keys_are_signalled_for_the_systems_that_are_enabled(path):
-    with contextlib.closing(Vault.open(path, ROOT, KID, systems=["widevine"])) as vault:
-        [key] = vault.keys(KeyQuery("song", (Tier.LOW,), (Scheme.CBCS,), 0))
-    [signal] = key.description.signals
-    assert signal.dash_value == "Widevine"
+    query = KeyQuery("song", (Tier.LOW,), (Scheme.CBCS,), 0)
+    with contextlib.closing(Vault.open(path, ROOT, KID)) as vault:
+        [before] = vault.keys(query)
+        with contextlib.closing(Vault.open(path, ROOT, KID)) as another:
+            another.choose_systems(["widevine"])
+        [after] = vault.keys(query)  # of a process that was running then
+        with pytest.raises(InvalidInputError, match="unknown DRM system marlin"):
+            vault.choose_systems(["clearkey", "marlin"])
 
-    with pytest.raises(InvalidInputError, match="unknown DRM system marlin"):
-        Vault.open(path, ROOT, KID, systems=["marlin"])
+        assert vault.systems() == ("widevine",)
+    assert [s.dash_value for s in before.description.signals] == [None, "ClearKey1.0"]
+    assert [s.dash_value for s in after.description.signals] == ["Widevine"]
+    assert after.description.kid == before.description.kid
+
+
+def test_a_vault_from_before_systems_could_be_chosen_opens(path):
+    Vault.open(path, ROOT, KID).close()
+    edit(path, "DROP TABLE drm_system")
+
+    with contextlib.closing(Vault.open(path, ROOT, KID)) as vault:
+        assert vault.systems() == ("clearkey",)
+
+
+def test_a_system_that_this_version_does_not_know_is_not_left_out_in_silence(path):
+    with contextlib.closing(Vault.open(path, ROOT, KID)) as vault:
+        edit(path, "INSERT INTO drm_system VALUES (1, 'marlin')")
+
+        with pytest.raises(IntegrityError, match="marlin"):
+            vault.keys(KeyQuery("song", (Tier.LOW,), (Scheme.CBCS,), 0))
 
 
 def test_a_vault_is_not_made_over_another(vault, path):

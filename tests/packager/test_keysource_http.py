@@ -52,9 +52,8 @@ def serving(app):
 
 @pytest.fixture
 def vault(tmp_path):
-    with contextlib.closing(
-        Vault.open(tmp_path / "keys.sqlite", b"r" * 32, b"k" * 32, systems=tuple(SYSTEMS))
-    ) as vault:
+    with contextlib.closing(Vault.open(tmp_path / "keys.sqlite", b"r" * 32, b"k" * 32)) as vault:
+        vault.choose_systems(list(SYSTEMS))
         yield vault
 
 
