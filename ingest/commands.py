@@ -80,6 +80,12 @@ class Wiring(Protocol):
 @click.option("--artist", help="Of all masters [their tags].")
 @click.option("--track-id", metavar="ID", help="Of a single master [its ISRC, else its name].")
 @click.option("--regions", default="ww", show_default=True, help="Rights-region groups, a,b,...")
+@click.option(
+    "--license-base",
+    metavar="URL",
+    default="",
+    help="Public base of the key server, for manifests in the bucket.",
+)
 @click.option("--jobs", type=click.IntRange(1, 256), help="Masters encoded at a time [cores].")
 @click.option("--store", metavar="URL", help="Hot object store [as configured].")
 @click.option("--ffmpeg", type=FILE, help="The ffmpeg to use [bundled].")
@@ -100,6 +106,7 @@ def ingest(  # noqa: PLR0913 - click hands one argument for each option
     artist: str | None,
     track_id: str | None,
     regions: str,
+    license_base: str,
     jobs: int | None,
     store: str | None,
     ffmpeg: Path | None,
@@ -125,6 +132,7 @@ def ingest(  # noqa: PLR0913 - click hands one argument for each option
         title=title,
         artist=artist,
         track_id=track_id,
+        license_base=license_base.rstrip("/"),
     )
     masters = tuple(dict.fromkeys(masters))  # one file named twice is one master
     check_options(options, masters)

@@ -352,7 +352,8 @@ class Ingest:
             for rendition in presentation.renditions
             for file in rendition.files
         }
-        extra = extra_objects(presentation, findings.waveform, own_report)
+        base = each.options.license_base
+        extra = extra_objects(presentation, findings.waveform, own_report, base)
         follows = current.generation if current else None
         return Release(assemble.entry_of(each, presentation), presentation, media | extra, follows)
 

@@ -31,11 +31,13 @@ class Options:
     """What the user asked for; the same for every master of a run.
 
     `encryption` has a clear lead in whole segments; keys change by rotation alone, not within.
+    `license_base` is where manifests in a bucket look for licences.
     """
 
     ladder: Ladder
     schemes: tuple[Scheme, ...] = (Scheme.CBCS,)
     encryption: Encryption = NO_CHOICES
+    license_base: str = ""
     regions: tuple[str, ...] = ("ww",)
     album: str | None = None
     title: str | None = None
@@ -114,8 +116,10 @@ def beside(alone: Plan, rolls: Rolls) -> Plan:
 def _recipe_sha256(settings: str, fitted: Fit, options: Options) -> str:
     rungs = [(r.name, r.codec, r.bitrate_bps, r.tier, r.channels) for r in fitted.rungs]
     recipe: list[object] = [settings, rungs, SEGMENT_MS]
-    if options.encryption != NO_CHOICES:  # the hashes of tracks without a choice stay what they are
-        recipe.append([options.encryption.clear_segments, options.encryption.full_pattern])
+    how = options.encryption
+    choices = [how.clear_segments, how.full_pattern, options.license_base]
+    if any(choices):  # without one, hashes stay what they were before there was a choice
+        recipe.append(choices)
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()
 
 

@@ -77,9 +77,12 @@ class Rekeying:
     key_source: KeySource
     work_dir: Path
     clock: Callable[[], float]
+    license_base: str = ""
 
 
-def run(track_id: str, wiring: Wiring, clock: Callable[[], float]) -> Rotation:
+def run(
+    track_id: str, wiring: Wiring, clock: Callable[[], float], *, license_base: str = ""
+) -> Rotation:
     """`rotate`, with what the command line hands in."""
 
     async def rotate_once() -> Rotation:
@@ -92,6 +95,7 @@ def run(track_id: str, wiring: Wiring, clock: Callable[[], float]) -> Rotation:
                     key_source=wiring.key_source(),
                     work_dir=wiring.home.work_dir,
                     clock=clock,
+                    license_base=license_base,
                 )
                 return await rotate(track_id, parts)
             finally:
@@ -133,7 +137,12 @@ async def rotate(track_id: str, parts: Rekeying) -> Rotation:
         ]
         entry = replace(track.entry, generation=new.generation)
         await release(
-            Release(entry, new, media | extra_objects(new, waveform, report), previous),
+            Release(
+                entry,
+                new,
+                media | extra_objects(new, waveform, report, parts.license_base),
+                previous,
+            ),
             store=parts.store,
             catalogue=parts.catalogue,
             work_dir=parts.work_dir,

@@ -13,9 +13,15 @@ if TYPE_CHECKING:  # slow to import, and help must be quick
 
 @click.command()
 @click.option("--track", "track_id", metavar="ID", required=True, help="The track to re-encrypt.")
+@click.option(
+    "--license-base",
+    metavar="URL",
+    default="",
+    help="Public base of the key server, for manifests in the bucket.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.pass_obj
-def rotate(wiring: "Wiring", track_id: str, *, as_json: bool) -> None:
+def rotate(wiring: "Wiring", track_id: str, *, license_base: str, as_json: bool) -> None:
     """Encrypt a published track with new keys, as a new generation.
 
     Nothing is encoded again, and an unchanged master stays unchanged. Who has begun to play the
@@ -24,7 +30,7 @@ def rotate(wiring: "Wiring", track_id: str, *, as_json: bool) -> None:
     """
     from ingest.rekey import run
 
-    done = run(track_id, wiring, time.time)
+    done = run(track_id, wiring, time.time, license_base=license_base.rstrip("/"))
     if as_json:
         fields = {
             "track_id": done.track_id,

@@ -36,12 +36,18 @@ class Release:
     follows: str | None = None
 
 
-def extra_objects(presentation: Presentation, waveform: bytes, report: bytes) -> dict[str, Body]:
-    """What lies beside the media: manifests for buckets without an origin, waveform and report."""
+def extra_objects(
+    presentation: Presentation, waveform: bytes, report: bytes, license_base: str
+) -> dict[str, Body]:
+    """What lies beside the media: manifests for buckets without an origin, waveform and report.
+
+    *license_base* is where those manifests look for licences: a bucket has none.
+    """
+    options = ManifestOptions(license_base=license_base)
     prefix = generation_prefix(presentation.track_id, presentation.generation)
     bodies = {"waveform.json": waveform, "report.json": report}
     for drm in DrmProfile:
-        for name, text in static_manifests(presentation, drm, ManifestOptions()).items():
+        for name, text in static_manifests(presentation, drm, options).items():
             bodies[f"{drm}/static/{name}"] = text.encode()
     bodies[SUMS] = encode_sums(bodies)
     return {f"{prefix}{name}": body for name, body in bodies.items()}

@@ -200,3 +200,27 @@ def test_a_clear_lead_and_the_full_pattern_are_a_generation_of_their_own(tonearm
         files = [f for r in json.loads(next(found).read_text())["renditions"] for f in r["files"]]
         assert {(f["clear_segments"], f["crypt_blocks"]) for f in files} == {(1, 10)}
     assert tonearm("track", "verify", "song").returncode == 0
+
+
+def test_manifests_in_the_bucket_name_the_key_server_that_was_given(tonearm, tmp_path):
+    master = write_wav(tmp_path / "song.wav", music(4.0))
+    base = ("--license-base", "https://keys.example/")
+    runs = [
+        tonearm("ingest", master, "--json"),
+        tonearm("ingest", master, *base, "--json"),
+        tonearm("ingest", master, *base, "--json"),
+        tonearm("keys", "rotate", "--track", "song", *base, "--json"),
+    ]
+    bare, named, again, rotated = (json.loads(run.stdout) for run in runs)
+
+    assert [run["status"] for run in (bare, named, again)] == [
+        *("published", "published", "unchanged")
+    ]
+    for run, url in (
+        (bare, ">/v1/license/clearkey<"),
+        (named, ">https://keys.example/v1/license/clearkey<"),
+        (rotated, ">https://keys.example/v1/license/clearkey<"),
+    ):
+        [mpd] = tmp_path.rglob(f"{run['generation']}/cbcs/static/high.mpd")
+        assert url in mpd.read_text()
+    assert tonearm("track", "verify", "song").returncode == 0

@@ -98,7 +98,7 @@ def describe(renditions, keys):
 def stored(presentation, media):
     """All objects of a generation, as ingest publishes them."""
     store = MemoryStore()
-    extra = extra_objects(presentation, b'{"data": [1, -1]}', b'{"warnings": []}')
+    extra = extra_objects(presentation, b'{"data": [1, -1]}', b'{"warnings": []}', "")
 
     async def everything():
         await publish(presentation, media | extra, store)
