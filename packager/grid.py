@@ -47,7 +47,8 @@ def grid_of(track: EncodedTrack, segment_ticks: int) -> Grid:
     count = max(1, full + (tail * 1000 >= MIN_TAIL_MS * timing.timescale))
     if count > MAX_REFERENCES:
         raise InvalidInputError(f"{count} segments are more than an index holds, {MAX_REFERENCES}")
-    if timing.media_ticks - (count - 1) * per_segment * frame >= 1 << 32:
+    before_last = (count - 1) * per_segment * frame
+    if max(timing.media_ticks - before_last, per_segment * frame * (count > 1)) >= 1 << 32:
         raise InvalidInputError("a segment lasts too many ticks for an index")
     if count > 1 and per_segment * frame <= timing.priming:
         raise InvalidInputError("a segment is shorter than the encoder delay")
