@@ -82,10 +82,10 @@ def _colour() -> bool | None:
 @click.option(
     "--scheme",
     "--protection_scheme",
-    type=click.Choice(["cbcs", "cenc", "both", "clear"]),
+    type=click.Choice(["cbcs", "cenc", "both", "aes-128", "clear"]),
     default="cbcs",
     show_default=True,
-    help="How files are encrypted.",
+    help="How files are encrypted; aes-128 is HLS's, for players without EME.",
 )
 @click.option(
     "--key",
@@ -135,12 +135,15 @@ def _colour() -> bool | None:
 @click.option(
     "--layout",
     type=click.Choice(["single", "segments"]),
-    default="single",
-    show_default=True,
-    help="One file with byte ranges, or a file for each segment.",
+    help="One file with byte ranges, or a file for each segment [single; aes-128: segments].",
 )
 @click.option("--license-url", metavar="URL", help="Of ClearKey licences.")
-@click.option("--hls-key-uri", "--hls_key_uri", metavar="URI", help="Of raw keys, for HLS.")
+@click.option(
+    "--hls-key-uri",
+    "--hls_key_uri",
+    metavar="URI",
+    help="Of raw keys, for HLS; {kid} is the key ID.",
+)
 @click.option(
     "--hls",
     "--hls_master_playlist_output",
@@ -174,7 +177,7 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
     clear_lead: float,
     crypto_period: float,
     cbcs_pattern: str,
-    layout: "Layout",
+    layout: "Layout | None",
     license_url: str | None,
     hls_key_uri: str | None,
     hls_name: str,
@@ -190,8 +193,9 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
     from packager.folder import FolderOptions, package_folder, read_inputs
     from packager.raw_keys import Licensing, parse_keys
 
-    both, clear = tuple(Scheme), scheme == "clear"
-    schemes = () if clear else both if scheme == "both" else (Scheme(scheme),)
+    clear, whole = scheme == "clear", scheme == "aes-128"
+    named = {"clear": (), "both": tuple(Scheme), "aes-128": (Scheme.CBCS,)}
+    schemes = named[scheme] if scheme in named else (Scheme(scheme),)
     if [clear, bool(keys), track_id is not None].count(True) != 1:
         raise InvalidInputError(
             "keys come from one place", hint="give --key, or --track-id, or --scheme clear"
@@ -200,10 +204,15 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
         raise InvalidInputError(
             "keys that change come from the key source", hint="give --track-id instead of --key"
         )
+    if whole and layout == "single":
+        raise InvalidInputError(
+            "aes-128 encrypts segments, each for itself", hint="leave --layout out"
+        )
     raw = parse_keys(keys) if keys else ()
     options = FolderOptions(
         schemes,
-        layout,
+        "segments" if whole else layout or "single",
+        whole,
         segment_duration,
         hls_name,
         mpd_name,
@@ -245,7 +254,12 @@ def _track_keys(wiring: Wiring, track_id: str) -> "Keys":
 
 
 def _print_packaged(
-    done: "Packaged", inputs: "Sequence[Input]", output: Path, asked_s: float, *, as_json: bool
+    done: "Packaged",
+    inputs: "Sequence[Input]",
+    output: Path,
+    asked_s: float,
+    *,
+    as_json: bool,
 ) -> None:
     for name, seconds in done.segment_s.items():
         if abs(seconds - asked_s) > 1e-6:
@@ -260,7 +274,7 @@ def _print_packaged(
             "duration_s": r.timing.duration_s,
             "segments": len(r.segment_ticks),
             "segment_s": done.segment_s[r.name],
-            "bandwidth_bps": {f.drm: f.peak_bps for f in r.files},
+            "bandwidth_bps": {done.protection(f): f.peak_bps for f in r.files},
             "kid": {f.drm: str(f.kid) for f in r.files if f.kid},
         }
         for r, item in zip(done.renditions, inputs, strict=True)

@@ -18,6 +18,7 @@ from core.model import (
     Codec,
     ContentKey,
     DrmProfile,
+    HlsKeyTag,
     Loudness,
     MediaFile,
     Presentation,
@@ -29,7 +30,7 @@ from core.model import (
 from packager.grid import SEGMENT_MS, grid_of
 from packager.manifest import dash, hls
 from packager.manifest.options import ManifestOptions
-from packager.protection import Encryption
+from packager.protection import Encryption, FileProtection
 from packager.segmenter import Output, package
 from packager.source import EncodedTrack, read_any
 from packager.verify import Verified, overlapping_ivs, verify_file
@@ -46,10 +47,15 @@ _NO_LOUDNESS = Loudness(None, None, None, None, None)
 
 @dataclass(frozen=True, slots=True)
 class FolderOptions:
-    """What the folder shall look like; lengths are rounded to whole frames and segments."""
+    """What the folder shall look like; lengths are rounded to whole frames and segments.
+
+    With `whole_segments`, files are clear and their segments HLS `AES-128`, under the keys of the
+    one scheme; there is no DASH manifest then, because DASH knows no such encryption.
+    """
 
     schemes: tuple[Scheme, ...]
     layout: Layout = "single"
+    whole_segments: bool = False
     segment_s: float = SEGMENT_MS / 1000
     hls_name: str = "master.m3u8"
     mpd_name: str = "manifest.mpd"
@@ -60,7 +66,9 @@ class FolderOptions:
 
     @property
     def profiles(self) -> tuple[DrmProfile, ...]:
-        """One for each scheme; `clear` if there is none."""
+        """One for each scheme; `clear` if files themselves are not encrypted."""
+        if self.whole_segments:
+            return (DrmProfile.CLEAR,)
         return tuple(DrmProfile(scheme) for scheme in self.schemes) or (DrmProfile.CLEAR,)
 
 
@@ -80,6 +88,11 @@ class Packaged:
     renditions: tuple[Rendition, ...]
     manifests: tuple[str, ...]
     segment_s: Mapping[str, float]
+    whole_segments: bool
+
+    def protection(self, file: MediaFile) -> str:
+        """How a file is encrypted, in the words of `--scheme`."""
+        return "aes-128" if self.whole_segments else file.drm
 
 
 Keys = Callable[[Sequence[Tier], Sequence[Scheme], int], Sequence[ContentKey]]
@@ -197,7 +210,7 @@ def package_folder(
         item.rung.name: length / item.track.timing.timescale
         for item, length in zip(inputs, ticks, strict=True)
     }
-    return Packaged(tuple(run.renditions), manifests, lengths)
+    return Packaged(tuple(run.renditions), manifests, lengths, options.whole_segments)
 
 
 def _encryption(item: Input, ticks: int, options: FolderOptions) -> Encryption:
@@ -242,6 +255,8 @@ class _Run:
         self._progress = progress
         self._ivs: dict[uuid.UUID, list[Verified]] = {}
         self._used: dict[uuid.UUID, int] = {}
+        self._sealed: dict[uuid.UUID, int] = {}
+        self.whole: dict[str, Sequence[HlsKeyTag | None]] = {}
         self.renditions: list[Rendition] = []
         for drm in options.profiles:
             self._below(drm).mkdir(exist_ok=True)
@@ -264,12 +279,36 @@ class _Run:
             verified = verify_file(output.path, rendition, file, output.key, later, made=item.track)
             if output.key and verified.first_iv is not None:
                 self._ivs.setdefault(output.key.description.kid, []).append(verified)
-            if self._options.layout == "segments":
-                _cut(output.path, file)
             self._progress(f"{rendition.name}/{file.drm}: {verified.packets} packets verified")
+            if self._options.whole_segments:
+                rendition = self._encrypt_whole(item, ticks, rendition, file)
+            elif self._options.layout == "segments":
+                _cut(output.path, file)
         for kid in {o.key.description.kid for o in outputs.values() if o.key}:
             self._used[kid] = self._used.get(kid, 0) + len(item.track.sizes)
         self.renditions.append(rendition)
+
+    def _encrypt_whole(
+        self, item: Input, ticks: int, rendition: Rendition, file: MediaFile
+    ) -> Rendition:
+        """Replace a clear file by encrypted segments; the rendition as players see it."""
+        from packager import whole_segment  # noqa: PLC0415  # loads another cipher library
+
+        own = self._keys[item.rung.tier, DrmProfile(self._options.schemes[0])]
+        count = len(rendition.segment_ticks)
+        how = FileProtection.chosen(
+            DrmProfile.CBCS, tuple(own), _encryption(item, ticks, self._options), count
+        )
+        keys = [how.key_at(number) for number in range(count)]
+        used = self._sealed.get(own[0].description.kid, 0)
+        self._sealed[own[0].description.kid] = used + count
+        said = whole_segment.tags(keys, used)
+        path = self._below(file.drm) / f"{rendition.name}.mp4"
+        sizes = whole_segment.cut_encrypted(path, file, keys, said)
+        self.whole[rendition.name] = said
+        made = whole_segment.resized(file, sizes, rendition.segment_ticks, rendition.timing)
+        self._progress(f"{rendition.name}: {count} segments verified")
+        return replace(rendition, files=(made,))
 
     def finish(self) -> tuple[str, ...]:
         """Write the manifests; their paths below the folder."""
@@ -293,24 +332,26 @@ class _Run:
         used = self._used.get(keys[0].description.kid, 0)
         return Output(path, keys[0], used, tuple(keys[1:]))
 
-    def _manifests(self, drm: DrmProfile) -> tuple[str, str]:
+    def _manifests(self, drm: DrmProfile) -> tuple[str, ...]:
         described = _presentation(self.renditions, self._keys, drm)
         single = self._options.layout == "single"
         options = ManifestOptions(license_base=self._options.license_base)
         best = max((r.tier for r in self.renditions), key=lambda tier: tier.rank)
-        texts = {
-            self._options.hls_name: hls.multivariant(described, drm, best, options),
-            self._options.mpd_name: dash.mpd(
+        manifests = {self._options.hls_name: hls.multivariant(described, drm, best, options)}
+        if not self._options.whole_segments:
+            manifests[self._options.mpd_name] = dash.mpd(
                 described, drm, best, options, "on-demand" if single else "live"
-            ),
+            )
+        layout: hls.Layout = "byterange" if single else "segments"
+        playlists = {
+            f"{r.name}.m3u8": hls.media(
+                described, drm, r.name, options, layout, whole=self.whole.get(r.name, ())
+            )
+            for r in self.renditions
         }
-        for rendition in self.renditions:
-            layout: hls.Layout = "byterange" if single else "segments"
-            text = hls.media(described, drm, rendition.name, options, layout)
-            texts[f"{rendition.name}.m3u8"] = text
-        for name, text in texts.items():
+        for name, text in (manifests | playlists).items():
             (self._below(drm) / name).write_text(text, encoding="utf-8")
-        return self._options.hls_name, self._options.mpd_name
+        return tuple(manifests)
 
 
 def _presentation(

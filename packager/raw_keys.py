@@ -35,7 +35,10 @@ class RawKey:
 
 @dataclass(frozen=True, slots=True)
 class Licensing:
-    """Where players get keys from: W3C JSON licences, and 16 raw bytes for HLS `identity`."""
+    """Where players get keys from: W3C JSON licences, and 16 raw bytes for HLS `identity`.
+
+    In `hls_key_uri`, ``{kid}`` stands for the key ID.
+    """
 
     license_url: str | None = None
     hls_key_uri: str | None = None
@@ -119,9 +122,13 @@ def content_keys(  # noqa: PLR0913  # independent choices of the person who pack
         random: Gives that many random bytes.
 
     Raises:
-        InvalidInputError: A tier has no key.
+        InvalidInputError: A tier has no key, or one URI should answer several.
     """
     by_tier = {key.tier: key for key in raw}
+    if len(raw) > 1 and "{kid}" not in (licensing.hls_key_uri or "{kid}"):
+        raise InvalidInputError(
+            f"one URI cannot answer {len(raw)} keys", hint="write {kid} where the key ID belongs"
+        )
     ivs: dict[tuple[uuid.UUID, Scheme], bytes] = {}
     keys = []
     for tier in tiers:
@@ -139,7 +146,8 @@ def _signals(kid: uuid.UUID, scheme: Scheme, licensing: Licensing) -> tuple[DrmS
     """The common system in `moov`, ClearKey in DASH, and in HLS whatever URL there is."""
     method, tags = _METHODS[scheme], []
     if licensing.hls_key_uri:
-        tags.append(HlsKeyTag(method, licensing.hls_key_uri, "identity"))
+        uri = licensing.hls_key_uri.replace("{kid}", str(kid))
+        tags.append(HlsKeyTag(method, uri, "identity"))
     if licensing.license_url:
         tags.append(HlsKeyTag(method, licensing.license_url, "org.w3.clearkey", keyid=kid))
     if not tags:  # players are handed keys by their page; this names which, as Shaka Packager does

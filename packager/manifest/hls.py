@@ -6,7 +6,7 @@ relative to the playlist, so they inherit the token in its path.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from core.errors import InvalidInputError, NotFoundError
@@ -65,14 +65,24 @@ def variant_lines(rendition: Rendition, file: MediaFile, options: ManifestOption
     ]
 
 
-def media(
+def media(  # noqa: PLR0913 - a rendition, and all that its playlist depends on
     p: Presentation,
     drm: DrmProfile,
     rendition: str,
     options: ManifestOptions,
     layout: Layout = "segments",
+    *,
+    whole: Sequence[HlsKeyTag | None] = (),
 ) -> str:
     """The playlist `{rendition}.m3u8`; its EXTINFs add up to the track's exact length.
+
+    Args:
+        p: The presentation.
+        drm: Which of the rendition's files.
+        rendition: Its name.
+        options: Of the server.
+        layout: Whether segments have URLs of their own.
+        whole: The tag of each segment where segments are encrypted as a whole; None in the clear.
 
     Raises:
         NotFoundError: There is no such rendition, or not in this protection.
@@ -93,7 +103,7 @@ def media(
     url = options.media_prefix + found.name
     # Before the key tags: the init segment is in the clear (RFC 8216, 4.3.2.5).
     lines.append(_map(url, file, layout))
-    changes = _key_changes(p, file, options)
+    changes = _whole_changes(whole, options) if whole else _key_changes(p, file, options)
     lines += _segments(url, file, seconds, changes, layout)
     lines.append("#EXT-X-ENDLIST")
     return _text(lines)
@@ -213,6 +223,19 @@ def _key_changes(
             end_others = [_NO_KEY] * (start > file.clear_segments)
             at = max(start, file.clear_segments) + 1
             found[at] = [*end_others, *_key_lines(key, options, bare=len(keys) == 1)]
+    return found
+
+
+def _whole_changes(
+    whole: Sequence[HlsKeyTag | None], options: ManifestOptions
+) -> dict[int, list[str]]:
+    """A tag before each segment, because each has an IV of its own; one for a clear lead."""
+    found: dict[int, list[str]] = {}
+    for number, tag in enumerate(whole, start=1):
+        if tag is not None:
+            found[number] = [f"#EXT-X-KEY:{_key_attributes(tag, options)}"]
+        elif number == 1:
+            found[number] = [_NO_KEY]
     return found
 
 

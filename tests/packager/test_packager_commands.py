@@ -8,9 +8,12 @@ import uuid
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import av
 import m3u8
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives import padding
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from cli import cli
 from core.errors import ToolkitError
@@ -371,3 +374,105 @@ def test_one_rung_twice_is_refused(ladder, tmp_path):
     result = run(ladder[0], ladder[0], "--output", tmp_path / "out", "--scheme", "clear")
 
     assert "are both aac-" in result.exception.message
+
+
+@pytest.fixture(scope="module")
+def whole(ladder, tmp_path_factory):
+    """The ladder in the clear, and as `AES-128` with a clear lead; and what was printed."""
+    folder = tmp_path_factory.mktemp("whole")
+    uri = "https://keys.example/{kid}"
+    words = ("--scheme", "aes-128", "--key", f"{KID}:{KEY}", "--hls-key-uri", uri, "--json")
+    sealed = run(*ladder, "--output", folder / "sealed", "--clear-lead", "3", *words)
+    clear = run(*ladder, "--output", folder / "clear", "--scheme", "clear", "--layout", "segments")
+    assert (sealed.exit_code, clear.exit_code) == (0, 0), sealed.output + clear.output
+    return folder, json.loads(sealed.stdout)
+
+
+def test_whole_segments_decrypt_to_the_clear_ones(whole):
+    folder, printed = whole
+    ivs = []
+    for row in printed["renditions"]:
+        media = m3u8.load(str(folder / "sealed" / f"{row['name']}.m3u8"))
+        name = media.segments[0].init_section.uri
+        init = (folder / "sealed" / name).read_bytes()
+        assert init == (folder / "clear" / name).read_bytes()
+        for number, segment in enumerate(media.segments):
+            data = (folder / "sealed" / segment.uri).read_bytes()
+            expected = (folder / "clear" / segment.uri).read_bytes()
+            if number == 0:
+                assert (segment.key.method, data) == ("NONE", expected)
+                continue
+            assert segment.key.method == "AES-128"
+            assert segment.key.uri == f"https://keys.example/{uuid.UUID(KID)}"
+            ivs.append(segment.key.iv)
+            iv = bytes.fromhex(segment.key.iv.removeprefix("0x"))
+            # another library than the one that encrypts
+            cipher = Cipher(algorithms.AES(bytes.fromhex(KEY)), modes.CBC(iv)).decryptor()
+            remover = padding.PKCS7(128).unpadder()
+            assert remover.update(cipher.update(data)) + remover.finalize() == expected
+    assert len(set(ivs)) == len(ivs) == 4  # of both renditions: they share a key
+
+
+def test_ffmpeg_plays_whole_segments(whole, ladder, tmp_path):
+    """Its HLS demuxer is another implementation: the packets are those that went in."""
+    folder, printed = whole
+    key = tmp_path / "key"
+    key.write_bytes(bytes.fromhex(KEY))
+    for row, source in zip(printed["renditions"], ladder, strict=True):
+        path = folder / "sealed" / f"{row['name']}.m3u8"
+        local = path.with_name(f"local-{path.name}")
+        local.write_text(re.sub(r'URI="https:[^"]*"', f'URI="{key.as_uri()}"', path.read_text()))
+        options = {"allowed_extensions": "ALL", "protocol_whitelist": "file,crypto"}
+        with av.open(str(local), options=options) as found, av.open(str(source)) as before:
+            packets = [[bytes(p) for p in c.demux(audio=0) if p.size] for c in (found, before)]
+        local.unlink()
+        assert packets[0] == packets[1]
+
+
+def test_whole_segments_are_counted_with_their_padding(whole):
+    folder, printed = whole
+    master = m3u8.load(str(folder / "sealed" / "master.m3u8"))
+    for row, variant in zip(printed["renditions"], master.playlists, strict=True):
+        media = m3u8.load(str(folder / "sealed" / variant.uri))
+        sizes = [(folder / "sealed" / s.uri).stat().st_size for s in media.segments]
+        average = 8 * sum(sizes) / row["durationS"]
+        assert variant.stream_info.average_bandwidth == pytest.approx(average, abs=1)
+        rates = [8 * size / s.duration for size, s in zip(sizes, media.segments, strict=True)]
+        # HLS durations give the priming to the last segment, those of the rates to the first
+        assert variant.stream_info.bandwidth == pytest.approx(max(rates[:-1]), rel=0.03)
+        assert not master.session_keys
+        assert row["bandwidthBps"] == {"aes-128": variant.stream_info.bandwidth}
+    assert printed["manifests"] == ["master.m3u8"]
+    assert not list((folder / "sealed").rglob("*.mpd"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "hint"),
+    [
+        (("--layout", "single"), "each for itself", "leave --layout out"),
+        (("--hls-key-uri", ""), "answers the 16 octets", "--hls-key-uri"),
+        (("--key", f"lossless={OTHER}"), "one URI cannot answer 2 keys", "{kid}"),
+    ],
+)
+def test_what_whole_segments_cannot_be_is_said(ladder, tmp_path, words, message, hint):
+    uri = ("--hls-key-uri", "https://keys.example/key")
+    given = ("--scheme", "aes-128", "--key", f"{KID}:{KEY}", *uri, *words)
+
+    result = run(*ladder, "--output", tmp_path / "out", *given)
+
+    assert isinstance(result.exception, ToolkitError)
+    assert message in result.exception.message
+    assert hint in result.exception.hint
+    assert not list(tmp_path.iterdir())
+
+
+def test_whole_segments_take_the_keys_of_a_track_and_change_them(ladder, tmp_path):
+    words = ("--scheme", "aes-128", "--track-id", "song", "--crypto-period", "4")
+    result = run(*ladder, "--output", tmp_path / "out", *words, home=tmp_path / "home")
+    assert result.exit_code == 0, result.output
+
+    for playlist in (tmp_path / "out").glob("*-*.m3u8"):
+        media = m3u8.load(str(playlist))
+        uris = [segment.key.uri for segment in media.segments]
+        assert len(set(uris)) == len(uris) > 1
+        assert all(re.fullmatch(r"/v1/license/raw/[0-9a-f-]{36}", uri) for uri in uris)
