@@ -129,7 +129,7 @@ def mpd(album: Album, drm: DrmProfile, tier: Tier, options: ManifestOptions) -> 
 
 
 def multivariant(album: Album, drm: DrmProfile, tier: Tier, options: ManifestOptions) -> str:
-    """One variant stream per rendition, as loud in bits as its loudest track."""
+    """One variant stream per rendition, with what the largest of its tracks has."""
     lines = ["#EXTM3U", f"#EXT-X-VERSION:{hls.VERSION}", "#EXT-X-INDEPENDENT-SEGMENTS"]
     keys: dict[UUID, KeyDescription] = {}
     for number, track in enumerate(album.tracks, 1):
@@ -144,7 +144,8 @@ def multivariant(album: Album, drm: DrmProfile, tier: Tier, options: ManifestOpt
         lines += hls.session_key_lines(key, options)
     for rendition, file in listed(album.tracks[0], drm, tier):
         whole = _bitrates(album, drm, rendition, file)
-        lines += hls.variant_lines(rendition, whole, replace(options, media_prefix=""))
+        finest = max(_same(album, rendition), key=lambda r: (r.sample_rate, r.bit_depth or 0))
+        lines += hls.variant_lines(finest, whole, replace(options, media_prefix=""))
     return "\n".join(lines) + "\n"
 
 
@@ -166,6 +167,11 @@ def media(album: Album, drm: DrmProfile, rendition: str, options: ManifestOption
             lines += ["#EXT-X-KEY:METHOD=NONE"] * (drm is not DrmProfile.CLEAR)
         lines += part[begin:-1]
     return "\n".join([*lines, parts[0][-1]]) + "\n"
+
+
+def _same(album: Album, rendition: Rendition) -> list[Rendition]:
+    """That rendition of every track."""
+    return [r for track in album.tracks for r in track.renditions if r.name == rendition.name]
 
 
 def _longest(parts: list[list[str]], at: int) -> str:

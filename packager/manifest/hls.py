@@ -115,12 +115,22 @@ def codecs(rendition: Rendition) -> str:
 
 
 def _variant_attributes(rendition: Rendition, file: MediaFile, options: ManifestOptions) -> str:
+    """Of EXT-X-STREAM-INF.
+
+    What lossless audio is beyond its codec has attributes of EXT-X-MEDIA (rfc8216bis, 4.4.6.1). A
+    group for it stops players that were tried, see docs/packaging.md; an attribute that a client
+    does not know is one that it ignores (RFC 8216, 4.2), and pages can read it.
+    """
     attributes = [
         f"BANDWIDTH={file.peak_bps}",
         f"AVERAGE-BANDWIDTH={file.average_bps}",
         f"CODECS={_quoted(codecs(rendition))}",
         f"STABLE-VARIANT-ID={_quoted(rendition.name)}",
     ]
+    if rendition.bit_depth:
+        attributes.append(f'CHANNELS="{rendition.channels}"')
+        attributes.append(f"SAMPLE-RATE={rendition.sample_rate}")
+        attributes.append(f"BIT-DEPTH={rendition.bit_depth}")
     if options.steering_uri is not None:
         attributes.append(f"PATHWAY-ID={_quoted(options.pathway_id)}")
     return ",".join(attributes)

@@ -246,3 +246,16 @@ def test_an_id_that_cannot_stand_in_a_key_is_refused(album_id):
 def test_an_album_without_tracks_is_refused():
     with pytest.raises(InvalidInputError):
         albums.album_of("a", [])
+
+
+def test_a_lossless_variant_of_an_album_is_as_fine_as_its_finest_track():
+    first, *others = tracks()
+    flac = first.rendition("flac")
+    rates = [dataclasses.replace(r, sample_rate=44_100, bit_depth=16) if r is flac else r
+             for r in first.renditions]  # fmt: skip
+    album = albums.Album("mixed", (dataclasses.replace(first, renditions=tuple(rates)), *others))
+
+    text = albums.multivariant(album, DrmProfile.CLEAR, Tier.LOSSLESS, OPTIONS)
+
+    [line] = [line for line in text.splitlines() if "fLaC" in line]
+    assert "SAMPLE-RATE=48000,BIT-DEPTH=24" in line

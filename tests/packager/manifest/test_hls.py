@@ -141,6 +141,16 @@ def test_codecs_are_spelt_as_safari_wants_them():
     assert found == {'"mp4a.40.2"', '"Opus"', '"fLaC"'}
 
 
+def test_lossless_variants_alone_say_their_channels_rate_and_depth():
+    text = hls.multivariant(track(), DrmProfile.CBCS, Tier.LOSSLESS, PLAIN)
+
+    names = ("CHANNELS", "SAMPLE-RATE", "BIT-DEPTH")
+    for line in lines_of(text, "EXT-X-STREAM-INF"):
+        found = attributes(line)
+        lossless = found["CODECS"] == '"fLaC"'
+        assert [found.get(n) for n in names] == (['"2"', "48000", "24"] if lossless else [None] * 3)
+
+
 def test_there_are_no_media_groups_and_no_steering_unless_asked_for():
     text = hls.multivariant(track(), DrmProfile.CBCS, Tier.LOSSLESS, PLAIN)
 
