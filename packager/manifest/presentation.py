@@ -189,7 +189,9 @@ def _number(value: Any, path: str) -> float:
     # infinity is outside, NaN compares to nothing, and some integers are too large for a float
     if type(value) not in (int, float) or not -_END_OF_NUMBERS < value < _END_OF_NUMBERS:
         _refuse(f"{path} is not a finite number")
-    return float(value)
+    if abs(number := float(value)) >= _END_OF_NUMBERS:  # an integer just below was rounded up
+        _refuse(f"{path} is not a finite number")
+    return number
 
 
 def _bytes(value: Any, path: str) -> bytes:

@@ -17,6 +17,7 @@ GUARDED = {
     "media-path/no-file": "five segments are too few: the name of the file was empty",
     "media-path/no-track": "fewer than four were a ValueError, a 500 behind another route",
     "presentation/a-number-too-large-for-a-float": "an OverflowError; numbers now end at 2^63",
+    "presentation/an-integer-that-a-float-rounds-up": "what was read was refused when written back",
     "source/segments-of-more-ticks-than-an-index-holds": "a struct.error: 2^32 ticks and more",
     "verify/samples-that-last-nothing": "a ZeroDivisionError: `trex` with a duration of 0",
 }
