@@ -19,7 +19,7 @@ from av.container import InputContainer
 
 from core.errors import InvalidInputError
 from packager.mp4.alac import COOKIE_SIZE, AlacConfig
-from packager.mp4.asc import PS, SBR, aac_kind
+from packager.mp4.asc import PS, SBR, aac_kind, may_hide_sbr, with_sbr
 from packager.mp4.dfla import STREAMINFO_SIZE, FlacConfig
 from packager.mp4.dops import OpusConfig
 from packager.mp4.esds import AacConfig
@@ -125,7 +125,8 @@ class _Clock:
     def __init__(self, config: CodecConfig, time_base: Fraction) -> None:
         self._config = config
         rate = describe(config)[2]
-        self._exact = time_base * rate == 1
+        # of HE-AAC, some containers count the core's samples: half as many
+        self._scale = int(time_base * rate) if time_base * rate in (1, 2) else None
         if isinstance(config, AacConfig):
             object_type = aac_kind(config.specific).object_type
             self._frame = 2048 if object_type in (SBR, PS) else 1024
@@ -138,12 +139,13 @@ class _Clock:
             case OpusConfig():
                 frame = opus_samples(packet)
             case _:  # a lossless packet decodes to exactly what the container says
-                if not self._exact:
+                if self._scale is None:
                     raise InvalidInputError(
                         "the container rounds durations", hint="remux to MP4, Ogg or FLAC"
                     )
-                return duration, 0
-        return frame, frame - duration if self._exact and 0 < duration < frame else 0
+                return duration * self._scale, 0
+        kept = duration * (self._scale or 0)
+        return frame, frame - kept if 0 < kept < frame else 0
 
 
 def _skip_samples(packet: "av.Packet[AudioStream]") -> tuple[int, int]:
@@ -159,7 +161,7 @@ def _config(stream: AudioStream, head: bytes) -> CodecConfig:
     extradata = stream.codec_context.extradata or b""
     name = stream.codec_context.name
     if name == "aac":
-        return AacConfig(extradata or _adts_config(head))
+        return AacConfig(_with_hidden_sbr(extradata or _adts_config(head), stream))
     if name in ("opus", "libopus"):
         return _opus_config(extradata)
     if name == "flac" and len(extradata) == STREAMINFO_SIZE:
@@ -169,6 +171,17 @@ def _config(stream: AudioStream, head: bytes) -> CodecConfig:
     raise InvalidInputError(
         f"the codec {name} cannot be packaged", hint="AAC, Opus, FLAC and ALAC can"
     )
+
+
+def _with_hidden_sbr(specific: bytes, stream: AudioStream) -> bytes:
+    """A configuration that tells of SBR where FFmpeg has found it in the packets.
+
+    An ADTS header, and some MP4s, tell of the core alone: half the rate, and one channel of two.
+    """
+    kind, context = aac_kind(specific), stream.codec_context
+    if not may_hide_sbr(specific) or context.sample_rate != 2 * kind.sample_rate:
+        return specific
+    return with_sbr(specific, parametric_stereo=context.channels > kind.channels)
 
 
 def _opus_config(head: bytes) -> OpusConfig:

@@ -12,7 +12,7 @@ from pathlib import Path
 from core.errors import InvalidInputError, MalformedBoxError
 from core.model import Codec, Timing
 from packager.mp4.alac import AlacConfig
-from packager.mp4.asc import aac_kind
+from packager.mp4.asc import aac_kind, may_hide_sbr
 from packager.mp4.dfla import FlacConfig
 from packager.mp4.dops import OpusConfig
 from packager.mp4.elst import EditList
@@ -108,6 +108,8 @@ def read_mp4(path: Path, *, samples: int | None = None, priming: int | None = No
     stbl = descend(only(mdia, b"minf"), b"stbl")
     tables = SampleTables.decode(stbl, len(data))
     entry = AudioEntry.decode(only(stbl, b"stsd"))
+    if isinstance(entry.config, AacConfig) and may_hide_sbr(entry.config.specific):
+        raise MalformedBoxError("the packets may hold SBR, which FFmpeg looks for")
     if entry.protection:
         raise InvalidInputError(f"{path.name} is encrypted", hint="package the clear file")
     start = tables.start_if_contiguous()
@@ -169,6 +171,15 @@ class PacketTiming:
     priming: int
     samples: int | None
 
+    def doubled(self) -> "PacketTiming":
+        """In samples that come out of SBR, where the container counts those that go in."""
+        return PacketTiming(
+            2 * self.timescale,
+            tuple((count, 2 * ticks) for count, ticks in self.runs),
+            2 * self.priming,
+            self.samples and 2 * self.samples,
+        )
+
 
 def encoded_track(
     config: CodecConfig,
@@ -187,6 +198,8 @@ def encoded_track(
     codec, codecs, rate, bit_depth = describe(config)
     if isinstance(config, AacConfig):
         channels = aac_kind(config.specific).channels or channels
+        if rate == 2 * packets.timescale:
+            packets = packets.doubled()
     else:
         channels = config.channels
     if not rate or not channels:

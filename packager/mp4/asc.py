@@ -12,6 +12,8 @@ _CHANNELS = (0, 1, 2, 3, 4, 5, 6, 8, 0, 0, 0, 7, 8, 24, 8, 0)
 """By channelConfiguration (1.6.3.5); 0 where none is said."""
 _SBR_SYNC, _PS_SYNC = 0x2B7, 0x548
 _SYNC_SEARCH_BITS = 512
+_MAX_CORE_RATE_HZ = 24_000
+"""Of AAC that SBR doubles to at most 48 kHz; nobody uses it above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,31 @@ class AacKind:
     def codecs(self) -> str:
         """The RFC 6381 string."""
         return f"mp4a.40.{self.object_type}"
+
+
+def may_hide_sbr(specific: bytes) -> bool:
+    """Whether packets may hold SBR that the configuration does not tell (1.6.6.1, implicit)."""
+    kind = aac_kind(specific)
+    return kind.object_type == AAC_LC and kind.sample_rate <= _MAX_CORE_RATE_HZ
+
+
+def with_sbr(specific: bytes, *, parametric_stereo: bool) -> bytes:
+    """A configuration of plain AAC-LC, with the SBR told that its packets hold (1.6.6.1, explicit).
+
+    In the hierarchical way, which players understand that know nothing of the other one.
+    """
+    bits = _Bits(specific)
+    core, rate = _object_type(bits), _rate(bits)
+    channels, decoder = bits.take(4), bits.take(3)  # GASpecificConfig: frame length, dependences
+    if core != AAC_LC or rate not in RATES_HZ or 2 * rate not in RATES_HZ:
+        raise MalformedBoxError(f"AAC of type {core} at {rate} Hz cannot have SBR")
+    value = 0
+    for width, field in (
+        (5, PS if parametric_stereo else SBR), (4, RATES_HZ.index(rate)), (4, channels),
+        (4, RATES_HZ.index(2 * rate)), (5, core), (3, decoder), (7, 0),
+    ):  # fmt: skip
+        value = value << width | field
+    return value.to_bytes(4, "big")
 
 
 class _Bits:
