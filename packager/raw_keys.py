@@ -149,7 +149,9 @@ def _signals(kid: uuid.UUID, scheme: Scheme, licensing: Licensing) -> tuple[DrmS
         uri = licensing.hls_key_uri.replace("{kid}", str(kid))
         tags.append(HlsKeyTag(method, uri, "identity"))
     if licensing.license_url:
-        tags.append(HlsKeyTag(method, licensing.license_url, "org.w3.clearkey", keyid=kid))
+        # hls.js keeps its requests by URI, so each key has one of its own; nobody fetches it
+        uri = f"{licensing.license_url}{'&' if '?' in licensing.license_url else '?'}kid={kid}"
+        tags.append(HlsKeyTag(method, uri, "org.w3.clearkey", keyid=kid))
     if not tags:  # players are handed keys by their page; this names which, as Shaka Packager does
         uri = f"data:text/plain;base64,{base64.b64encode(kid.bytes).decode()}"
         tags.append(HlsKeyTag(method, uri, "identity"))

@@ -376,6 +376,20 @@ def test_one_rung_twice_is_refused(ladder, tmp_path):
     assert "are both aac-" in result.exception.message
 
 
+def test_two_keys_have_two_clearkey_uris(ladder, encoded, tmp_path):
+    """hls.js keeps what it asked for by URI, and would wait for the second key for ever."""
+    files = (*ladder, encoded["flac-24-96k"])
+    keys = ("--key", f"lossless={KID}:{KEY}", "--key", OTHER)
+    url = ("--license-url", "https://keys.example/license")
+    result = run(*files, "--output", tmp_path / "out", *keys, *url)
+    assert result.exit_code == 0, result.output
+
+    text = "".join(path.read_text() for path in (tmp_path / "out").glob("*.m3u8"))
+    assert set(re.findall(r'URI="(https:[^"]*)"', text)) == {
+        f"https://keys.example/license?kid={uuid.UUID(kid)}" for kid in (KID, OTHER[:32])
+    }
+
+
 @pytest.fixture(scope="module")
 def whole(ladder, tmp_path_factory):
     """The ladder in the clear, and as `AES-128` with a clear lead; and what was printed."""

@@ -6,15 +6,13 @@ import pytest_asyncio
 from core.model import DrmProfile
 from packager.manifest import presentation
 from tests.e2e.players.harness import PlayerError
-from tests.e2e.players.packaged import RMS_DBFS, RUNGS, SAMPLES, content_keys, package_track
+from tests.e2e.players.packaged import RMS_DBFS, SAMPLES, content_keys, package_track
 from tests.e2e.players.track_server import LICENCE_TOKEN, TrackServer
 
 LENGTH_S = SAMPLES / 48_000
 MILLISECOND = 0.001
 LEVEL_DB = 0.3
 """Encoders at 64 kb/s keep two pure tones better than this."""
-SWITCH_DB = 1.0
-"""Right after a switch, a busy machine's sound may still stutter."""
 
 COMBINATIONS = [("shaka", "mpd"), ("dash", "mpd"), ("shaka", "m3u8"), ("hls", "m3u8")]
 CLEAR = [("shaka", "mpd", DrmProfile.CLEAR), ("hls", "m3u8", DrmProfile.CLEAR)]
@@ -65,25 +63,6 @@ async def test_a_track_sounds_seeks_and_ends(player, server, name, ending, drm):
     assert end.duration == pytest.approx(LENGTH_S, abs=MILLISECOND)
     assert end.time == pytest.approx(LENGTH_S, abs=MILLISECOND)
     assert not end.errors
-
-
-@pytest.mark.parametrize(("name", "ending"), COMBINATIONS)
-async def test_every_rung_can_be_chosen(player, server, name, ending):
-    await player.load(
-        name,
-        server.url("cbcs", f"lossless.{ending}"),
-        token=LICENCE_TOKEN,
-        license_url=server.license_url,
-    )
-    await player.meter()
-    await player.play()
-    for rung in RUNGS:
-        await player.select(rung.name)
-        there = await player.until(lambda s, rung=rung: s.rung == rung.name, f"plays {rung.name}")
-        await player.until(lambda s, there=there: s.time > there.time + 0.3, "plays on")
-        heard = await player.level(0.5)
-
-        assert heard.rms_dbfs == pytest.approx(RMS_DBFS, abs=SWITCH_DB)
 
 
 @pytest.mark.parametrize(("name", "ending"), COMBINATIONS)
