@@ -71,10 +71,10 @@ class Wiring:
         cold = open_store(self.urls["cold_store"] or self.home.cold_url, credentials=os.environ)
         return TieredStore(hot, cold, scratch=self.home.work_dir)
 
-    def key_source(self) -> "KeySource":
-        """The key server over the network if one is configured, else the vault in the home."""
+    def key_source(self, url: str | None = None) -> "KeySource":
+        """The key server at *url*, or as configured; else the vault in the home."""
         self.home.create()
-        ring, url = self.home.keyring, self.urls["key_source"]
+        ring, url = self.home.keyring, url or self.urls["key_source"]
         if url:
             from packager.keysource_http import HttpKeySource
 

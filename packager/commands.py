@@ -36,7 +36,7 @@ class Wiring(Protocol):
         """Made on demand."""
         ...
 
-    def key_source(self) -> "KeySource":
+    def key_source(self, url: str | None = None) -> "KeySource":
         """Made on demand."""
         ...
 
@@ -97,6 +97,7 @@ def _colour() -> bool | None:
 )
 @click.option("--iv", metavar="HEX", help="IV of all keys [random].")
 @click.option("--track-id", metavar="ID", help="Take the keys of this track from the key source.")
+@click.option("--key-source", metavar="URL", help="Key server to ask [as configured].")
 @click.option(
     "--segment-duration",
     "--segment_duration",
@@ -173,6 +174,7 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
     keys: tuple[str, ...],
     iv: str | None,
     track_id: str | None,
+    key_source: str | None,
     segment_duration: float,
     clear_lead: float,
     crypto_period: float,
@@ -189,25 +191,17 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
     All files are the rungs of one ladder: made from one master, one for each codec and bitrate.
     The folder appears when every file in it has been decrypted and compared with its source.
     """
-    from core.model import Scheme
     from packager.folder import FolderOptions, package_folder, read_inputs
     from packager.raw_keys import Licensing, parse_keys
 
     clear, whole = scheme == "clear", scheme == "aes-128"
-    named = {"clear": (), "both": tuple(Scheme), "aes-128": (Scheme.CBCS,)}
-    schemes = named[scheme] if scheme in named else (Scheme(scheme),)
-    if [clear, bool(keys), track_id is not None].count(True) != 1:
-        raise InvalidInputError(
-            "keys come from one place", hint="give --key, or --track-id, or --scheme clear"
-        )
-    if crypto_period and not track_id:
-        raise InvalidInputError(
-            "keys that change come from the key source", hint="give --track-id instead of --key"
-        )
+    places = [name for name, given in (("--key", keys), ("--track-id", track_id)) if given]
+    _check_places(places + ["--scheme clear"] * clear, key_source, crypto_period)
     if whole and layout == "single":
         raise InvalidInputError(
             "aes-128 encrypts segments, each for itself", hint="leave --layout out"
         )
+    schemes = _schemes(scheme)
     raw = parse_keys(keys) if keys else ()
     options = FolderOptions(
         schemes,
@@ -222,10 +216,35 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
         full_pattern=cbcs_pattern == "10:0",
     )
     licensing = Licensing(license_url, hls_key_uri)
-    source = _track_keys(wiring, track_id) if track_id else _raw_keys(raw, licensing, iv, schemes)
+    if track_id:
+        source = _track_keys(wiring.key_source(key_source), track_id)
+    else:
+        source = _raw_keys(raw, licensing, iv, schemes)
     inputs = read_inputs(files, one_tier=clear or (bool(raw) and raw[0].tier is None))
     done = package_folder(inputs, output, options, source, lambda line: click.echo(line, err=True))
     _print_packaged(done, inputs, output, segment_duration, as_json=as_json)
+
+
+def _check_places(places: "Sequence[str]", key_source: str | None, crypto_period: float) -> None:
+    """Refuse keys that come from several places, or from one that has none of the kind."""
+    if key_source and "--track-id" not in places:
+        raise InvalidInputError("a key server has keys for tracks", hint="add --track-id")
+    if len(places) != 1:
+        raise InvalidInputError(
+            "keys come from one place", hint="give --key, or --track-id, or --scheme clear"
+        )
+    if crypto_period and places != ["--track-id"]:
+        raise InvalidInputError(
+            "keys that change come from the key source", hint="give --track-id instead of --key"
+        )
+
+
+def _schemes(scheme: str) -> "tuple[Scheme, ...]":
+    """Of the keys that a scheme needs: whole segments take those of cbcs."""
+    from core.model import Scheme
+
+    several = {"clear": (), "both": tuple(Scheme), "aes-128": (Scheme.CBCS,)}
+    return several[scheme] if scheme in several else (Scheme(scheme),)
 
 
 def _raw_keys(
@@ -242,10 +261,9 @@ def _raw_keys(
     )
 
 
-def _track_keys(wiring: Wiring, track_id: str) -> "Keys":
+def _track_keys(source: "KeySource", track_id: str) -> "Keys":
     from packager.keysource import KeyRequest
 
-    source = wiring.key_source()
     return lambda tiers, schemes, periods: [
         key
         for period in range(periods)

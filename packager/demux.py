@@ -68,13 +68,15 @@ def read(path: Path, *, samples: int | None = None, priming: int | None = None) 
     try:
         with av.open(str(path)) as container, tempfile.TemporaryFile() as file:
             if not container.streams.audio:
-                raise InvalidInputError(f"{path.name} has no audio stream")
+                raise InvalidInputError("there is no audio stream")
             stream = container.streams.audio[0]
             spool = _Spool(file)
             config = _drain(container, stream, spool)
             return _track(stream, config, spool, samples, priming)
     except av.FFmpegError as error:
-        raise InvalidInputError(f"{path.name} cannot be read: {error.strerror}") from error
+        raise InvalidInputError(
+            f"cannot be read: {error.strerror}", hint="is it whole, and no other kind of file?"
+        ) from error
 
 
 def _track(

@@ -376,6 +376,16 @@ def test_one_rung_twice_is_refused(ladder, tmp_path):
     assert "are both aac-" in result.exception.message
 
 
+def test_a_key_server_is_asked_for_a_tracks_keys(ladder, tmp_path):
+    words = ("--output", tmp_path / "out", "--key-source", "http://127.0.0.1:1")
+    nameless = run(*ladder, *words)
+    deaf = run(*ladder, *words, "--track-id", "song", home=tmp_path / "home")
+
+    assert nameless.exception.hint == "add --track-id"
+    assert isinstance(deaf.exception, ToolkitError)
+    assert not (tmp_path / "out").exists()
+
+
 def test_two_keys_have_two_clearkey_uris(ladder, encoded, tmp_path):
     """hls.js keeps what it asked for by URI, and would wait for the second key for ever."""
     files = (*ladder, encoded["flac-24-96k"])

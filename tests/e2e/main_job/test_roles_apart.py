@@ -8,6 +8,7 @@ import time
 from base64 import urlsafe_b64encode
 from contextlib import ExitStack, contextmanager
 
+import imageio_ffmpeg
 import pytest
 
 READY_S = 30
@@ -104,3 +105,17 @@ def test_a_packager_elsewhere_gets_the_same_keys_over_the_network(service, apart
 
     line = json.loads(done.stdout)
     assert line["generation"] == service.tracks["long-way-1"].generation
+
+
+def test_encoded_files_are_packaged_with_keys_from_the_network(service, apart, tonearm, tmp_path):
+    tone = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-f", "lavfi", "-i", "sine=d=2:r=48000"]
+    subprocess.run([*tone, "-c:a", "aac", str(tmp_path / "tone.mp4")], check=True, timeout=60)
+
+    done = tonearm(
+        service.home.path, "package", tmp_path / "tone.mp4", "--output", tmp_path / "out",
+        "--key-source", apart["keyserver"], "--track-id", "long-way-1", "--json",
+    )  # fmt: skip
+
+    [row] = json.loads(done.stdout)["renditions"]
+    keys = service.tracks["long-way-1"].keys
+    assert row["kid"]["cbcs"] in {str(k.kid) for k in keys if k.tier == row["tier"]}
