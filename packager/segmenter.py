@@ -281,9 +281,11 @@ class _Hash:
     """SHA-256 of what passes by, or of nothing: then it is an empty text."""
 
     def __init__(self, wanted: bool) -> None:  # noqa: FBT001  # private
-        from hashlib import sha256  # noqa: PLC0415  # loads OpenSSL, not always for something
+        self._sha256 = None
+        if wanted:
+            from hashlib import sha256  # noqa: PLC0415  # loads OpenSSL
 
-        self._sha256 = sha256() if wanted else None
+            self._sha256 = sha256()
 
     def update(self, data: Bytes) -> None:
         """Take in *data*."""
