@@ -2,9 +2,10 @@
 
     python -m bench.packaging [--seconds 240] [--rounds 7] [--json FILE] [--hours 1 10]
 
-In process: read the encoder's MP4, cut, encrypt, index and write new files, as Shaka Packager does;
-then the same with the SHA-256 of packets and files, as ingest needs it. Shaka Packager is a process
-of its own, so whole processes of `tonearm package`, which also verify, are compared, too.
+In process, numpy being loaded: read the encoder's MP4, cut, encrypt, index and write new files, as
+Shaka Packager does; then the same with the SHA-256 of packets and files, as ingest needs it. Shaka
+Packager is a process of its own, so whole processes of `tonearm package`, which load no numpy but
+verify, are compared, too.
 CPU is user + system; medians; all in turns, so that a busy moment hits everybody.
 """
 
