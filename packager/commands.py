@@ -1,6 +1,8 @@
 """The packager's commands: `inspect`, `package` and `track verify`."""
 
 import os
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -10,7 +12,7 @@ from core.errors import InvalidInputError, NotFoundError
 from core.jsonlines import json_line
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from core.catalogue import Catalogue
     from core.model import Scheme
@@ -202,6 +204,8 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
             "aes-128 encrypts segments, each for itself", hint="leave --layout out"
         )
     schemes = _schemes(scheme)
+    if whole:
+        click.echo("aes-128 is HLS alone: DASH knows no whole segments", err=True)
     raw = parse_keys(keys) if keys else ()
     options = FolderOptions(
         schemes,
@@ -221,8 +225,19 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
     else:
         source = _raw_keys(raw, licensing, iv, schemes)
     inputs = read_inputs(files, one_tier=clear or (bool(raw) and raw[0].tier is None))
-    done = package_folder(inputs, output, options, source, lambda line: click.echo(line, err=True))
+    with _writing(output):
+        done = package_folder(inputs, output, options, source, partial(click.echo, err=True))
     _print_packaged(done, inputs, output, segment_duration, as_json=as_json)
+
+
+@contextmanager
+def _writing(output: Path) -> "Iterator[None]":
+    try:
+        yield
+    except OSError as error:
+        raise InvalidInputError(
+            f"{output} cannot be written: {error.strerror}", hint="check permissions and disk space"
+        ) from error
 
 
 def _check_places(places: "Sequence[str]", key_source: str | None, crypto_period: float) -> None:

@@ -114,6 +114,8 @@ def read_inputs(paths: Sequence[Path], *, one_tier: bool) -> list[Input]:
         raise InvalidInputError(f"{len(paths)} inputs are more than {MAX_INPUTS}")
     inputs = []
     for path in paths:
+        if path.exists() and not path.is_file():
+            raise InvalidInputError(f"{path} is no file", hint="pipes cannot be read twice")
         try:
             track = read_any(path)
         except OSError as error:

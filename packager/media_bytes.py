@@ -165,6 +165,8 @@ def open_media(where: str) -> Iterator[tuple[str, MediaBytes]]:
         yield Path(urlsplit(where).path).name or "/", HttpBytes(where)
         return
     path = Path(where)
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise InvalidInputError(f"{path} is no file that can be read twice")
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -172,6 +174,4 @@ def open_media(where: str) -> Iterator[tuple[str, MediaBytes]]:
     except OSError as error:
         raise InvalidInputError(f"{path} cannot be read: {error.strerror}") from None
     with file:
-        if not file.seekable():
-            raise InvalidInputError(f"{path} is no file that can be read twice")
         yield path.name, FileBytes(file)

@@ -97,7 +97,8 @@ def parse_iv(text: str | None, schemes: Sequence[Scheme]) -> bytes | None:
         iv = b""
     if len(schemes) != 1 or len(iv) != IV_SIZES[schemes[0]]:
         raise InvalidInputError(
-            "the IV does not fit", hint="32 hex digits for cbcs, 16 for cenc, none for both"
+            "the IV does not fit",
+            hint="32 hex digits for cbcs and aes-128, 16 for cenc, none for both",
         )
     return iv
 

@@ -1,6 +1,7 @@
 """`tonearm package`: encoded files in, a folder that plays out, or nothing at all."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -500,3 +501,24 @@ def test_whole_segments_take_the_keys_of_a_track_and_change_them(ladder, tmp_pat
         uris = [segment.key.uri for segment in media.segments]
         assert len(set(uris)) == len(uris) > 1
         assert all(re.fullmatch(r"/v1/license/raw/[0-9a-f-]{36}", uri) for uri in uris)
+
+
+def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path):
+    pipe = tmp_path / "pipe.mp4"
+    os.mkfifo(pipe)
+
+    for words in (["package", str(pipe), "--scheme", "clear", "--output", str(tmp_path / "out")],
+                  ["inspect", str(pipe)]):  # fmt: skip
+        command = [sys.executable, "-m", "cli", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 1
+        assert "error: " in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_an_output_that_cannot_be_made_is_one_error_with_a_hint(ladder):
+    result = run(*ladder, "--output", "/proc/out", "--scheme", "clear")
+
+    assert isinstance(result.exception, ToolkitError)
+    assert "/proc/out cannot be written" in result.exception.message
+    assert "permissions" in result.exception.hint
