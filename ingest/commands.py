@@ -14,6 +14,7 @@ import click
 from core.errors import InvalidInputError
 from core.home import Home
 from core.jsonlines import json_line
+from packager.commands import CBCS_PATTERN, CLEAR_LEAD
 
 if TYPE_CHECKING:  # slow to import: for the type checker alone
     from core.catalogue import Catalogue
@@ -59,21 +60,8 @@ class Wiring(Protocol):
     show_default=True,
     help="How files are encrypted.",
 )
-@click.option(
-    "--clear-lead",
-    type=click.FloatRange(0, 3600),
-    default=0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Left in the clear at the start, in whole segments.",
-)
-@click.option(
-    "--cbcs-pattern",
-    type=click.Choice(["0:0", "10:0"]),
-    default="0:0",
-    show_default=True,
-    help="How cbcs is signalled; the encryption is the same.",
-)
+@CLEAR_LEAD
+@CBCS_PATTERN
 @click.option("--lossless", is_flag=True, help="Add a FLAC rung.")
 @click.option("--album", metavar="NAME", help="All masters are one album, in this order.")
 @click.option("--title", help="Of a single master [its tag, else its name].")

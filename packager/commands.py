@@ -25,6 +25,23 @@ if TYPE_CHECKING:  # slow to import, and help must be quick
 FILE = click.Path(dir_okay=False, path_type=Path)
 READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+CLEAR_LEAD = click.option(
+    "--clear-lead",
+    "--clear_lead",
+    type=click.FloatRange(0, 3600),
+    default=0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Left in the clear at the start, in whole segments.",
+)
+CBCS_PATTERN = click.option(
+    "--cbcs-pattern",
+    type=click.Choice(["0:0", "10:0"]),
+    default="0:0",
+    show_default=True,
+    help="How cbcs is signalled; the encryption is the same.",
+)
+"""The last two also of `tonearm ingest`."""
 
 
 class Wiring(Protocol):
@@ -109,15 +126,7 @@ def _colour() -> bool | None:
     metavar="SECONDS",
     help="Rounded to whole frames of all codecs.",
 )
-@click.option(
-    "--clear-lead",
-    "--clear_lead",
-    type=click.FloatRange(0, 3600),
-    default=0,
-    show_default=True,
-    metavar="SECONDS",
-    help="Left in the clear at the start, in whole segments.",
-)
+@CLEAR_LEAD
 @click.option(
     "--crypto-period",
     "--crypto_period_duration",
@@ -128,13 +137,7 @@ def _colour() -> bool | None:
     metavar="SECONDS",
     help="Change keys that often, at whole segments; with --track-id.",
 )
-@click.option(
-    "--cbcs-pattern",
-    type=click.Choice(["0:0", "10:0"]),
-    default="0:0",
-    show_default=True,
-    help="How cbcs is signalled; the encryption is the same.",
-)
+@CBCS_PATTERN
 @click.option(
     "--layout",
     type=click.Choice(["single", "segments"]),
