@@ -48,7 +48,7 @@ def parse_keys(texts: Sequence[str]) -> tuple[RawKey, ...]:
     """Read ``[TIER=]KID:KEY`` and Shaka Packager's ``label=TIER:key_id=KID:key=KEY``, with commas.
 
     Raises:
-        InvalidInputError: One is neither, or a tier has two.
+        InvalidInputError: One is neither, a tier has two, or two share a key or a key ID.
     """
     parts = [part for text in texts for part in text.split(",")]
     if len(parts) > MAX_KEYS:
@@ -58,6 +58,8 @@ def parse_keys(texts: Sequence[str]) -> tuple[RawKey, ...]:
         raise InvalidInputError("a tier has two keys", hint=_HINT)
     if len({key.kid for key in keys}) < len(keys):
         raise InvalidInputError("two keys have one key ID", hint=_HINT)
+    if len({key.key for key in keys}) < len(keys):  # IVs are counted by key ID
+        raise InvalidInputError("two key IDs have one key", hint="each key ID needs its own key")
     return keys
 
 

@@ -522,3 +522,18 @@ def test_an_output_that_cannot_be_made_is_one_error_with_a_hint(ladder):
     assert isinstance(result.exception, ToolkitError)
     assert "/proc/out cannot be written" in result.exception.message
     assert "permissions" in result.exception.hint
+
+
+@pytest.mark.parametrize("scheme", ["cbcs", "cenc", "aes-128"])
+def test_one_key_under_two_key_ids_is_refused(ladder, encoded, tmp_path, scheme):
+    """IVs are counted by key ID: each would begin at the same one, under the same key."""
+    files = (*ladder, encoded["flac-24-96k"])
+    keys = ("--key", f"lossless={OTHER[:32]}:{KEY}", "--key", f"{KID}:{KEY}")
+    uri = ("--hls-key-uri", "https://keys.example/{kid}")
+
+    result = run(*files, "--output", tmp_path / "out", "--scheme", scheme, *keys, *uri)
+
+    assert isinstance(result.exception, ToolkitError)
+    assert "two key IDs have one key" in result.exception.message
+    assert KEY not in result.exception.message + result.exception.hint
+    assert not (tmp_path / "out").exists()
