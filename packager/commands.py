@@ -208,7 +208,7 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
         )
     schemes = _schemes(scheme)
     if whole:
-        click.echo("aes-128 is HLS alone: DASH knows no whole segments", err=True)
+        click.echo("aes-128 is written for HLS alone: hardly a DASH player knows it", err=True)
     raw = parse_keys(keys) if keys else ()
     options = FolderOptions(
         schemes,

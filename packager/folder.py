@@ -50,7 +50,7 @@ class FolderOptions:
     """What the folder shall look like; lengths are rounded to whole frames and segments.
 
     With `whole_segments`, files are clear and their segments HLS `AES-128`, under the keys of the
-    one scheme; there is no DASH manifest then, because DASH knows no such encryption.
+    one scheme; there is no DASH manifest then, because hardly a DASH player knows that.
     """
 
     schemes: tuple[Scheme, ...]
