@@ -24,18 +24,18 @@ if TYPE_CHECKING:  # slow to import: for the type checker alone
     from packager.keysource import KeySource
 
 COMMANDS = {
-    "album": "origin.album_commands:album",
+    "album": "ingest.published.album_commands:album",
     "demo": "origin.demo.commands:demo",
-    "ingest": "ingest.commands:ingest",
-    "inspect": "packager.commands:inspect",
-    "keys": "keyserver.commands:keys ingest.rekey_commands:rotate",
-    "package": "packager.commands:package",
+    "ingest": "ingest.run.commands:ingest",
+    "inspect": "packager.folder.commands:inspect",
+    "keys": "keyserver.commands:keys ingest.published.rekey_commands:rotate",
+    "package": "packager.folder.commands:package",
     "router": "cdn_router.commands:router",
     "serve": "core.serving:serve",
     "sign": "origin.commands:sign",
-    "tier": "origin.tier_commands:tier",
+    "tier": "ingest.published.tier_commands:tier",
     "token": "origin.commands:token",
-    "track": "origin.commands:track packager.commands:verify",
+    "track": "origin.commands:track packager.folder.commands:verify",
 }
 """Where each command lives, and what others add to a group; imported late: help is quick."""
 ROLES = {"router": "cdn_router", "keyserver": "keyserver", "origin": "origin"}  # of `serve`

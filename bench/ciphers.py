@@ -2,8 +2,8 @@
 
     python -m bench.ciphers [--packets 11250] [--rounds 11] [--json FILE]
 
-What `packager.cenc` and `packager.cenc_across` do, beside other ways to get the same bytes. CPU is
-user + system; medians.
+What `packager.protect.cenc` and `packager.protect.cenc_across` do, beside other ways to the same
+bytes. CPU is user + system; medians.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from Crypto.Cipher import AES
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from packager import cenc, cenc_across
+from packager.protect import cenc, cenc_across
 
 KEY, IV = bytes(range(16)), bytes(range(16, 32))
 PER_BATCH = 1536

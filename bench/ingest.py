@@ -26,11 +26,11 @@ from pathlib import Path
 import numpy as np
 
 from core.model import Rung
-from ingest.ladder import MUSIC
-from ingest.probe import probe
-from ingest.synthesis import NIGHT_DRIVE, compose
-from ingest.toolchain import Toolchain, find_toolchain
-from ingest.transcode import Job, Output, command
+from ingest.encode.ladder import MUSIC
+from ingest.encode.toolchain import Toolchain, find_toolchain
+from ingest.encode.transcode import Job, Output, command
+from ingest.master.probe import probe
+from ingest.master.synthesis import NIGHT_DRIVE, compose
 
 WALL_LIMIT = 1.15
 """Times half of the encoders' own CPU seconds."""

@@ -47,12 +47,13 @@ from core.model import (
     Tier,
     Timing,
 )
-from packager import cenc_across, segmenter
-from packager.grid import segment_samples
+from packager.cmaf import segmenter
+from packager.cmaf.grid import segment_samples
+from packager.cmaf.segmenter import Output, package
+from packager.encoded.source import EncodedTrack, read_mp4
 from packager.mp4.esds import AacConfig
 from packager.mp4.moof import MovieFragment
-from packager.segmenter import Output, package
-from packager.source import EncodedTrack, read_mp4
+from packager.protect import cenc_across
 
 ROOT = Path(__file__).parent.parent
 RUNG = Rung(Codec.AAC, 256_000, Tier.HIGH)
@@ -155,7 +156,7 @@ def whole_process(source: Path, folder: Path, drm: DrmProfile, *, segments: bool
 
 def start_up() -> None:
     """A process that has loaded all that `tonearm package` needs."""
-    code = "import cli, packager.commands, packager.folder, packager.raw_keys"
+    code = "import cli, packager.folder.commands, packager.folder.folder, packager.folder.raw_keys"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 

@@ -23,6 +23,8 @@ from core.model import (
     Tier,
     Timing,
 )
+from packager.cmaf.segmenter import Output, package
+from packager.encoded.source import EncodedTrack
 from packager.manifest import presentation
 from packager.mp4.alac import AlacConfig
 from packager.mp4.dfla import FlacConfig
@@ -36,9 +38,7 @@ from packager.mp4.mvhd import MovieHeader
 from packager.mp4.pssh import ProtectionHeader
 from packager.mp4.stsd import AudioEntry
 from packager.mp4.tkhd import TrackHeader
-from packager.protection import NO_CHOICES, Encryption
-from packager.segmenter import Output, package
-from packager.source import EncodedTrack
+from packager.protect.protection import NO_CHOICES, Encryption
 
 KID = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
 COMMON = uuid.UUID("1077efec-c0b2-4d02-ace3-3c1e52e2fb4b")

@@ -27,12 +27,17 @@ from core.errors import (
 from core.model import Codec, DrmProfile, Rung, Tier
 from fuzz import seeds
 from keyserver import eme, exchange
-from origin import cmcd, media_path, ranges
-from packager import inspection
-from packager.grid import segment_samples
-from packager.inspection_text import lines_of
+from origin.media import paths as media_path
+from origin.media import ranges
+from origin.playback import cmcd
+from packager.cmaf.grid import segment_samples
+from packager.cmaf.segmenter import Output, package
+from packager.cmaf.verify import verify_file
+from packager.encoded.source import EncodedTrack, read_mp4
+from packager.inspection import inspection
+from packager.inspection.media_bytes import FileBytes
+from packager.inspection.text import lines_of
 from packager.manifest import presentation
-from packager.media_bytes import FileBytes
 from packager.mp4 import grammar
 from packager.mp4.alac import AlacConfig
 from packager.mp4.asc import aac_kind
@@ -63,10 +68,7 @@ from packager.mp4.tfdt import DecodeTime
 from packager.mp4.tfhd import TrackFragmentHeader
 from packager.mp4.tkhd import TrackHeader
 from packager.mp4.trun import TrackRun
-from packager.protection import NO_CHOICES
-from packager.segmenter import Output, package
-from packager.source import EncodedTrack, read_mp4
-from packager.verify import verify_file
+from packager.protect.protection import NO_CHOICES
 
 DECODERS: dict[bytes, tuple[Callable[[memoryview], Any], ...]] = {
     b"Opus": (),

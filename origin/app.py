@@ -10,10 +10,10 @@ from prometheus_client import Counter
 from core.errors import NotFoundError
 from core.web import LOG, METRICS, READINESS
 from origin.dependencies import ORIGIN, Limits, Origin
-from origin.library import Library
-from origin.media import Media
-from origin.playback import Playback
-from origin.session import Session
+from origin.media.handlers import Media
+from origin.media.library import Library
+from origin.playback.handlers import Playback
+from origin.playback.session import Session
 
 __all__ = ["ORIGIN", "Limits", "Origin", "setup"]
 

@@ -4,8 +4,8 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from core.home import Home
+from ingest.published.track_commands import track
 from origin.token_commands import sign, signer_of, token
-from origin.track_commands import track
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from collections.abc import AsyncIterator

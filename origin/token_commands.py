@@ -23,7 +23,7 @@ from core.grants import (
 from core.home import Home
 from core.keyring import KeyRing
 from core.model import Tier
-from origin.output import format_time, json_option, print_fields
+from core.output import format_time, json_option, print_fields
 
 URL_KEY_ID = "k1"
 """The id of the home's URL signing key."""
@@ -79,7 +79,7 @@ def sign(  # noqa: PLR0913  one argument per option is click's way
     wiring: Wiring, path: str, *, dialect: str, ttl_s: int, tier: str | None, as_json: bool
 ) -> None:
     """Sign PATH, such as /m/TRACK/GENERATION/ww/cbcs/high.m3u8."""
-    from origin.media_path import parse
+    from origin.media.paths import parse
 
     if not path.startswith("/m/") or path.count("/") < 6:
         raise InvalidInputError(

@@ -101,7 +101,7 @@ def test_every_command_of_the_wheel_loads_where_no_sources_are(installed, tmp_pa
 
 
 def test_the_wheel_ingests_where_no_sources_are(installed, tmp_path):
-    _python(installed, tmp_path, "-m", "ingest.synthesis", "masters", "--seconds", "2")
+    _python(installed, tmp_path, "-m", "ingest.master.synthesis", "masters", "--seconds", "2")
     master = min((tmp_path / "masters").iterdir())
     _tonearm(installed, tmp_path, "ingest", master)
 

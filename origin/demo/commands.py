@@ -109,7 +109,7 @@ def _synthesise(folder: Path, seconds: int) -> list[Path]:
         sys.executable,
         "-P",
         "-m",
-        "ingest.synthesis",
+        "ingest.master.synthesis",
         str(folder),
         "--seconds",
         str(seconds),

@@ -16,7 +16,7 @@ from packager.mp4.grammar import Box, Bytes, Fields, big_endian_array, only, opt
 MAX_SAMPLES = 1 << 26
 """Two weeks of AAC."""
 MAX_RUNS = 3
-"""Durations that are told apart; files with more than two are for `packager.demux` to refuse."""
+"""Durations that are told apart; files with more are for `packager.encoded.demux`."""
 
 _TIME_RUN, _CHUNK_RUN = Struct(">II"), Struct(">III")
 

@@ -23,9 +23,9 @@ from core.home import Home
 from core.model import Scheme, Tier
 from core.storage.local import LocalStore
 from keyserver.vault import Vault
+from packager.cmaf.verify import verify_file
 from packager.keysource import KeyRequest
 from packager.manifest.presentation import decode
-from packager.verify import verify_file
 from tests.ingest.conftest import music, write_wav
 
 KILLS = 50
@@ -34,7 +34,15 @@ MAX_ATTEMPTS = 90
 SEED = 20
 SECONDS = 4
 WAIT_LIMIT_S = 60
-PRELOAD = ["cli", "ingest.pipeline", "ingest.display", "keyserver.vault", "av", "ffmpeg", __name__]
+PRELOAD = [
+    "cli",
+    "ingest.run.pipeline",
+    "ingest.run.display",
+    "keyserver.vault",
+    "av",
+    "ffmpeg",
+    __name__,
+]
 
 
 def run_cli(arguments, results):

@@ -89,7 +89,7 @@ def test_a_track_is_ingested_into_served_from_and_tiered_between_buckets(run, se
     home = Home(tmp_path / "home")
     masters = tmp_path / "masters"
     subprocess.run(
-        [sys.executable, "-m", "ingest.synthesis", masters, "--seconds", "16"],
+        [sys.executable, "-m", "ingest.master.synthesis", masters, "--seconds", "16"],
         check=True, timeout=LIMIT_S, stdout=subprocess.DEVNULL,
     )  # fmt: skip
     ingested = json.loads(_finish(run("ingest", "--json", masters / "night-drive.wav")))

@@ -10,10 +10,10 @@ import pytest
 
 from core.catalogue import Catalogue
 from core.storage.memory import MemoryStore
-from ingest.ladder import MUSIC
-from ingest.pipeline import Collaborators, Ingest
-from ingest.plan import Options
-from ingest.toolchain import find_toolchain
+from ingest.encode.ladder import MUSIC
+from ingest.encode.toolchain import find_toolchain
+from ingest.run.pipeline import Collaborators, Ingest
+from ingest.run.plan import Options
 from keyserver.vault import Vault
 
 ROOT = Path(__file__).parents[2]

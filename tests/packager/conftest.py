@@ -22,13 +22,13 @@ from core.model import (
     Tier,
     Timing,
 )
-from packager.grid import segment_samples
+from packager.cmaf.grid import segment_samples
+from packager.cmaf.segmenter import Output, package
+from packager.encoded.source import EncodedTrack
 from packager.mp4.dfla import FlacConfig
 from packager.mp4.dops import OpusConfig
 from packager.mp4.esds import AacConfig
 from packager.mp4.pssh import ProtectionHeader
-from packager.segmenter import Output, package
-from packager.source import EncodedTrack
 
 KID = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
 COMMON_SYSTEM = uuid.UUID("1077efec-c0b2-4d02-ace3-3c1e52e2fb4b")

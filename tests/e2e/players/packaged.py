@@ -18,10 +18,10 @@ from core.model import (
     Tier,
     Timing,
 )
+from packager.cmaf.segmenter import Output, package
+from packager.encoded.source import read_any
 from packager.manifest import presentation
-from packager.protection import NO_CHOICES, Encryption
-from packager.segmenter import Output, package
-from packager.source import read_any
+from packager.protect.protection import NO_CHOICES, Encryption
 from tests.packager.manifest.examples import kid, signals
 
 RATE = 48_000

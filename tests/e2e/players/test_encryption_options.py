@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 
 from core.model import Codec, ContentKey, DrmProfile, KeyDescription, Rung, Scheme, Tier
-from packager.protection import Encryption
+from packager.protect.protection import Encryption
 from tests.e2e.players.packaged import RMS_DBFS, package_track
 from tests.e2e.players.track_server import LICENCE_TOKEN, TrackServer
 from tests.packager.manifest.examples import signals

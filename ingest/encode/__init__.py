@@ -1,0 +1,1 @@
+"""From the master to encoded rungs."""

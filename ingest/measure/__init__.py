@@ -1,0 +1,1 @@
+"""What the one decode is listened to for: loudness, true peak, waveform."""

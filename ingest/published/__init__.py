@@ -1,0 +1,1 @@
+"""What content operations type about published tracks."""

@@ -1,0 +1,181 @@
+"""`tonearm album`: what belongs together, and manifests that play it in one go."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from core.errors import ConflictError, NotFoundError
+from core.output import json_option, print_fields
+
+if TYPE_CHECKING:  # slow to import, and help must be quick
+    from core.catalogue import Catalogue, Track
+    from core.model import DrmProfile, Presentation
+    from core.storage.protocol import ObjectStore
+
+
+class Wiring(Protocol):
+    """The part of the command line's wiring that these commands need."""
+
+    def catalogue(self) -> "Catalogue":
+        """The catalogue below the home."""
+        ...
+
+    def store(self, url: str | None = None) -> "ObjectStore":
+        """Hot and cold store."""
+        ...
+
+
+@click.group()
+def album() -> None:
+    """Look at albums, and make manifests that play one without a gap."""
+
+
+@album.command("list")
+@json_option
+@click.pass_obj
+def list_albums(wiring: Wiring, *, as_json: bool) -> None:
+    """List every album with the number of its tracks."""
+    catalogue, after, tracks = wiring.catalogue(), "", dict[str, int]()
+    while page := catalogue.list(after):
+        for found in page:
+            if found.entry.album_id is not None:
+                tracks[found.entry.album_id] = tracks.get(found.entry.album_id, 0) + 1
+        after = page[-1].entry.track_id
+    for album_id, count in sorted(tracks.items()):
+        fields = {"albumId": album_id, "tracks": count}
+        print_fields(fields, as_json=as_json, line=f"{album_id}\t{count} tracks")
+
+
+@album.command()
+@click.argument("album_id", metavar="ALBUM")
+@json_option
+@click.pass_obj
+def show(wiring: Wiring, album_id: str, *, as_json: bool) -> None:
+    """Show the tracks of ALBUM in their order."""
+    for found in _tracks(wiring.catalogue(), album_id):
+        entry = found.entry
+        fields = {
+            "position": entry.album_position,
+            "trackId": entry.track_id,
+            "status": found.status,
+            "generation": entry.generation,
+            "title": entry.title,
+            "artist": entry.artist,
+            "durationS": entry.duration_s,
+            "schemes": list(entry.schemes),
+        }
+        line = (
+            f"{entry.album_position or '-'}\t{entry.track_id}\t{found.status}\t"
+            f"{entry.duration_s:.3f} s\t{entry.artist} - {entry.title}"
+        )
+        print_fields(fields, as_json=as_json, line=line)
+
+
+@album.command()
+@click.argument("album_id", metavar="ALBUM")
+@click.option(
+    "--scheme",
+    type=click.Choice(["cbcs", "cenc", "both"]),
+    help="Whose files to list [all that the first track has].",
+)
+@click.option("--common", is_flag=True, help="Leave out renditions that not every track has.")
+@click.option("--license-base", metavar="URL", default="", help="Public base of the key server.")
+@click.option(
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Write files there instead of the store.",
+)
+@json_option
+@click.pass_obj
+def manifest(  # noqa: PLR0913 - click hands one argument for each option
+    wiring: Wiring,
+    album_id: str,
+    *,
+    scheme: str | None,
+    common: bool,
+    license_base: str,
+    output: Path | None,
+    as_json: bool,
+) -> None:
+    """Make byte-range HLS and DASH manifests of ALBUM, for a bucket; named by their content."""
+    from packager.manifest.album import album_manifests, album_of
+    from packager.manifest.options import ManifestOptions
+
+    tracks = _tracks(wiring.catalogue(), album_id)
+    _refuse_withdrawn(tracks)
+    profiles = _profiles(tracks[0], scheme)
+    options = ManifestOptions(license_base=license_base.rstrip("/"))
+
+    async def make() -> tuple[Sequence[str], bool]:
+        store = wiring.store()
+        try:
+            presentations = [await _presentation(store, found) for found in tracks]
+            made = album_of(album_id, presentations, common=common)
+            texts = album_manifests(made, profiles, options)
+            if output is None:
+                return list(texts), await _store(store, texts)
+        finally:
+            await store.aclose()
+        return list(texts), await asyncio.to_thread(_write, output, texts)
+
+    keys, is_new = asyncio.run(make())
+    folder = keys[-1].rpartition("/")[0]
+    status = "made" if is_new else "unchanged"
+    fields = {"albumId": album_id, "status": status, "folder": folder, "manifests": keys}
+    lines = [f"{status}\t{key}" for key in keys]
+    print_fields(fields, as_json=as_json, line="\n".join(lines))
+
+
+def _tracks(catalogue: "Catalogue", album_id: str) -> Sequence["Track"]:
+    found = catalogue.album(album_id)
+    if not found:
+        raise NotFoundError(f"there is no album {album_id[:80]}", hint="see: tonearm album list")
+    return found
+
+
+def _refuse_withdrawn(tracks: Sequence["Track"]) -> None:
+    from core.catalogue import Status
+
+    if gone := [t.entry.track_id for t in tracks if t.status is Status.WITHDRAWN]:
+        raise ConflictError(
+            f"withdrawn: {', '.join(gone)}", hint="restore or remove them: tonearm track --help"
+        )
+
+
+def _profiles(first: "Track", scheme: str | None) -> list["DrmProfile"]:
+    from core.model import DrmProfile, Scheme
+
+    if scheme is None:
+        return [DrmProfile(has) for has in first.entry.schemes]
+    return [DrmProfile(name) for name in (Scheme if scheme == "both" else (scheme,))]
+
+
+async def _presentation(store: "ObjectStore", found: "Track") -> "Presentation":
+    from packager.manifest import presentation
+
+    entry = found.entry
+    key = f"tracks/{entry.track_id}/{entry.generation}/presentation.json"
+    return presentation.decode(await store.get(key))
+
+
+async def _store(store: "ObjectStore", texts: Mapping[str, str]) -> bool:
+    """Store what is not there; the description, which names the others, is last and decides."""
+    is_new = False
+    for key, text in texts.items():
+        is_new = await store.put_if_absent(key, text.encode())
+    return is_new
+
+
+def _write(folder: Path, texts: Mapping[str, str]) -> bool:
+    """The same into a folder."""
+    is_new = False
+    for key, text in texts.items():
+        path, data = folder / key, text.encode()
+        is_new = not path.exists() or path.read_bytes() != data
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return is_new

@@ -1,0 +1,259 @@
+"""New keys for a published track, without encoding it again.
+
+    read ─ new key period ─ (fetch, decrypt, package, verify) each rendition ─ store ─ flip
+
+The period of a track's keys stands in its `presentation.json`. A rotation asks the key source for
+the one after it, and asked again gets the same keys: a rotation that died before the catalogue's
+flip is finished by the next one, and one that died after it is over. The generation before stays in
+the store, and its keys in the vault.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from core.catalogue import Catalogue, Status, Track
+from core.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
+from core.home import Home
+from core.model import ContentKey, DrmProfile, MediaFile, Presentation, Rendition, Rung, Tier
+from core.storage.protocol import ObjectStore
+from ingest.encode.workspace import Workspace, opened
+from ingest.run.assemble import Verifications, check_ivs, packaged_path
+from ingest.run.publish import generation_prefix, presentation_key
+from ingest.run.release import Release, extra_objects, release
+from packager.cmaf.reopen import reopen
+from packager.cmaf.segmenter import Output, package
+from packager.cmaf.verify import verify_file
+from packager.keysource import KeyRequest, KeySource
+from packager.manifest import presentation as presentations
+from packager.protect.protection import Encryption
+
+Keys = Mapping[tuple[Tier, DrmProfile], ContentKey]
+
+
+class Wiring(Protocol):
+    """The part of the command line's wiring that a rotation needs."""
+
+    @property
+    def home(self) -> Home:
+        """Where everything lies."""
+        ...
+
+    def catalogue(self) -> Catalogue:
+        """Made on demand."""
+        ...
+
+    def store(self, url: str | None = None) -> ObjectStore:
+        """Made on demand."""
+        ...
+
+    def key_source(self) -> KeySource:
+        """Made on demand."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What became of a track: `period` and `kids` are those of its new keys."""
+
+    track_id: str
+    generation: str
+    previous: str
+    period: int
+    kids: tuple[uuid.UUID, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rekeying:
+    """What a rotation works with; the caller owns and closes them."""
+
+    store: ObjectStore
+    catalogue: Catalogue
+    key_source: KeySource
+    work_dir: Path
+    clock: Callable[[], float]
+    license_base: str = ""
+
+
+def run(
+    track_id: str, wiring: Wiring, clock: Callable[[], float], *, license_base: str = ""
+) -> Rotation:
+    """`rotate`, with what the command line hands in."""
+
+    async def rotate_once() -> Rotation:
+        with contextlib.closing(wiring.catalogue()) as catalogue:
+            store = wiring.store()
+            try:
+                parts = Rekeying(
+                    store=store,
+                    catalogue=catalogue,
+                    key_source=wiring.key_source(),
+                    work_dir=wiring.home.work_dir,
+                    clock=clock,
+                    license_base=license_base,
+                )
+                return await rotate(track_id, parts)
+            finally:
+                await store.aclose()
+
+    return asyncio.run(rotate_once())
+
+
+async def rotate(track_id: str, parts: Rekeying) -> Rotation:
+    """Encrypt a published track with keys that nobody has yet, as a new generation.
+
+    Raises:
+        NotFoundError: There is no such track, or the store has lost it.
+        ConflictError: It is withdrawn, or another run works on it or has just published it.
+        InvalidInputError: It is not encrypted.
+        IntegrityError: A file does not open with the key that the key source has for it.
+    """
+    with opened(parts.work_dir, f"{track_id}-rekey") as workspace:
+        track = await asyncio.to_thread(_published, parts.catalogue, track_id)
+        previous = track.entry.generation
+        stored = await parts.store.get(presentation_key(track_id, previous))
+        old = presentations.decode(stored)
+        period = max((key.period for key in old.keys), default=-1)
+        if period < 0:
+            raise InvalidInputError(
+                f"{track_id} is not encrypted", hint="ingest its master with --scheme"
+            )
+        before = await asyncio.to_thread(_keys, parts.key_source, old, period)
+        if {key.description.kid for key in before} != {key.kid for key in old.keys}:
+            raise IntegrityError(
+                f"the key source has other keys for {track_id} than it was encrypted with",
+                hint="restore the vault that made them, or ingest the master again",
+            )
+        after = await asyncio.to_thread(_keys, parts.key_source, old, period + 1)
+        new, media = await _Rotating(parts.store, old, workspace).run(before, after)
+        prefix = generation_prefix(track_id, previous)
+        waveform, report = [
+            await parts.store.get(f"{prefix}{name}") for name in ("waveform.json", "report.json")
+        ]
+        entry = replace(track.entry, generation=new.generation)
+        await release(
+            Release(
+                entry,
+                new,
+                media | extra_objects(new, waveform, report, parts.license_base),
+                previous,
+            ),
+            store=parts.store,
+            catalogue=parts.catalogue,
+            work_dir=parts.work_dir,
+            clock=parts.clock,
+        )
+        workspace.remove()
+    kids = tuple(key.description.kid for key in after)
+    return Rotation(track_id, new.generation, previous, period + 1, kids)
+
+
+def _published(catalogue: Catalogue, track_id: str) -> Track:
+    track = catalogue.get(track_id)
+    if track is None:
+        raise NotFoundError(f"there is no track {track_id}", hint="see: tonearm track list")
+    if track.status is Status.WITHDRAWN:
+        raise ConflictError(f"the track {track_id} is withdrawn", hint="`tonearm track restore` it")
+    return track
+
+
+def _keys(source: KeySource, old: Presentation, period: int) -> tuple[ContentKey, ...]:
+    """In the order in which ingest asked: an unchanged master is known by its keys."""
+    tiers = tuple(dict.fromkeys(key.tier for key in old.keys))
+    schemes = tuple(dict.fromkeys(key.scheme for key in old.keys))
+    return source.keys(KeyRequest(old.track_id, tiers, schemes, period))
+
+
+def _by_use(keys: tuple[ContentKey, ...]) -> Keys:
+    return {(k.description.tier, DrmProfile(k.description.scheme)): k for k in keys}
+
+
+class _Rotating:
+    """One run over the renditions, one after the other: their copies need disk space."""
+
+    def __init__(self, store: ObjectStore, old: Presentation, workspace: Workspace) -> None:
+        self._store, self._old = store, old
+        self._folder = workspace.fresh(workspace.packaged)
+        self._scratch = workspace.fresh(workspace.attempt)
+        self._used = dict.fromkeys(Tier, 0)
+
+    async def run(
+        self, before: tuple[ContentKey, ...], after: tuple[ContentKey, ...]
+    ) -> tuple[Presentation, dict[str, bytes | Path]]:
+        """The new description, and its media files by object key."""
+        new_keys = _by_use(after)
+        for drm in {file.drm for rendition in self._old.renditions for file in rendition.files}:
+            (self._folder / drm).mkdir()
+        renditions: list[Rendition] = []
+        verified: list[Verifications] = []
+        for old in self._old.renditions:
+            file = old.files[0]  # all hold the same packets
+            stored = self._scratch / "stored.mp4"
+            await self._fetch(file, stored)
+            made = await asyncio.to_thread(self._package, old, stored, before, new_keys)
+            renditions.append(made[0])
+            verified.append(made[1])
+        check_ivs(renditions, verified)
+        new = replace(
+            self._old,
+            keys=tuple(key.description for key in after),
+            renditions=tuple(renditions),
+        )
+        new = presentations.seal(new)
+        media: dict[str, bytes | Path] = {
+            file.key: packaged_path(self._folder, file.drm, rendition.name)
+            for rendition in new.renditions
+            for file in rendition.files
+        }
+        return new, media
+
+    async def _fetch(self, file: MediaFile, path: Path) -> None:
+        """A copy of a stored file, which is what it was when it was published."""
+        digest = hashlib.sha256()
+        with path.open("wb") as out:
+            async for chunk in self._store.stream(file.key, 0, file.size):
+                digest.update(chunk)
+                out.write(chunk)
+        if digest.hexdigest() != file.sha256:
+            raise IntegrityError(
+                f"{file.key} is not what was published", hint="ingest the master again"
+            )
+
+    def _package(
+        self, old: Rendition, stored: Path, before: tuple[ContentKey, ...], keys: Keys
+    ) -> tuple[Rendition, Verifications]:
+        """Decrypt one rendition, write it under its new keys, and prove the files."""
+        track = reopen(stored, old, old.files[0], before, self._scratch / "packets")
+        outputs = {
+            drm: Output(
+                packaged_path(self._folder, drm, old.name),
+                keys.get((old.tier, drm)),
+                self._used[old.tier],
+            )
+            for drm in (file.drm for file in old.files)
+        }
+        self._used[old.tier] += len(track.sizes)
+        new = package(
+            track,
+            rung=Rung(old.codec, old.bitrate_bps, old.tier, old.channels),
+            outputs=outputs,
+            segment_ticks=old.segment_ticks[0],  # priming included: the whole grid follows from it
+            key_prefix=f"tracks/{self._old.track_id}/-",
+            loudness=self._old.loudness,
+            album_loudness=self._old.album_loudness,
+            encryption=Encryption(
+                clear_segments=max(file.clear_segments for file in old.files),
+                full_pattern=any(file.crypt_blocks for file in old.files),
+            ),
+        )
+        if replace(new, files=()) != replace(old, files=()):
+            raise IntegrityError(f"{old.name} did not come out as it was")
+        return new, {
+            file.drm: verify_file(outputs[file.drm].path, new, file, outputs[file.drm].key)
+            for file in new.files
+        }

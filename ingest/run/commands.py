@@ -1,0 +1,219 @@
+"""`tonearm ingest`: options in, a run over the masters, results out."""
+
+import asyncio
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from core.errors import InvalidInputError
+from core.home import Home
+from core.jsonlines import json_line
+from packager.folder.commands import CBCS_PATTERN, CLEAR_LEAD
+
+if TYPE_CHECKING:  # slow to import: for the type checker alone
+    from core.catalogue import Catalogue
+    from core.model import Ladder
+    from core.storage.protocol import ObjectStore
+    from ingest.encode.toolchain import Toolchain
+    from ingest.run.pipeline import Collaborators
+    from ingest.run.plan import Options
+    from ingest.run.report import Outcome
+    from packager.keysource import KeySource
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+class Wiring(Protocol):
+    """What the composition root hands in."""
+
+    @property
+    def home(self) -> Home:
+        """Where everything lies."""
+        ...
+
+    def catalogue(self) -> "Catalogue":
+        """Made on demand."""
+        ...
+
+    def store(self, url: str | None = None) -> "ObjectStore":
+        """Made on demand."""
+        ...
+
+    def key_source(self) -> "KeySource":
+        """Made on demand."""
+        ...
+
+
+@click.command()
+@click.argument("masters", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--ladder", type=FILE, help="Ladder as TOML [built-in: music].")
+@click.option(
+    "--scheme",
+    type=click.Choice(["cbcs", "cenc", "both"]),
+    default="cbcs",
+    show_default=True,
+    help="How files are encrypted.",
+)
+@CLEAR_LEAD
+@CBCS_PATTERN
+@click.option("--lossless", is_flag=True, help="Add a FLAC rung.")
+@click.option("--album", metavar="NAME", help="All masters are one album, in this order.")
+@click.option("--title", help="Of a single master [its tag, else its name].")
+@click.option("--artist", help="Of all masters [their tags].")
+@click.option("--track-id", metavar="ID", help="Of a single master [its ISRC, else its name].")
+@click.option("--regions", default="ww", show_default=True, help="Rights-region groups, a,b,...")
+@click.option(
+    "--license-base",
+    metavar="URL",
+    default="",
+    help="Public base of the key server, for manifests in the bucket.",
+)
+@click.option("--jobs", type=click.IntRange(1, 256), help="Masters encoded at a time [cores].")
+@click.option("--store", metavar="URL", help="Hot object store [as configured].")
+@click.option("--ffmpeg", type=FILE, help="The ffmpeg to use [bundled].")
+@click.option("--report", type=FILE, help="Write all results as JSON, checked by a second meter.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON for each track.")
+@click.pass_context
+def ingest(  # noqa: PLR0913 - click hands one argument for each option
+    ctx: click.Context,
+    masters: tuple[Path, ...],
+    *,
+    ladder: Path | None,
+    scheme: str,
+    clear_lead: float,
+    cbcs_pattern: str,
+    lossless: bool,
+    album: str | None,
+    title: str | None,
+    artist: str | None,
+    track_id: str | None,
+    regions: str,
+    license_base: str,
+    jobs: int | None,
+    store: str | None,
+    ffmpeg: Path | None,
+    report: Path | None,
+    as_json: bool,
+) -> None:
+    """Turn MASTERS into published tracks, and say what became of each."""
+    from core.model import Scheme
+    from ingest.encode.ladder import with_lossless
+    from ingest.run.plan import Options, check_options
+    from packager.cmaf.grid import SEGMENT_MS
+    from packager.protect.protection import Encryption
+
+    chosen = _ladder(ladder)
+    options = Options(
+        ladder=with_lossless(chosen) if lossless else chosen,
+        schemes=tuple(Scheme) if scheme == "both" else (Scheme(scheme),),
+        encryption=Encryption.in_seconds(
+            SEGMENT_MS / 1000, clear_lead_s=clear_lead, full_pattern=cbcs_pattern == "10:0"
+        ),
+        regions=tuple(dict.fromkeys(part.strip() for part in regions.split(","))),
+        album=album,
+        title=title,
+        artist=artist,
+        track_id=track_id,
+        license_base=license_base.rstrip("/"),
+    )
+    masters = tuple(dict.fromkeys(masters))  # one file named twice is one master
+    check_options(options, masters)
+    with _collaborators(ctx.obj, store, ffmpeg, jobs or len(os.sched_getaffinity(0))) as parts:
+        outcomes = _run(parts, options, masters, as_json=as_json)
+        if report is not None:
+            _write_report(report, outcomes, parts.toolchain)
+    if any(outcome.status == "failed" for outcome in outcomes):
+        ctx.exit(1)
+
+
+def _ladder(path: Path | None) -> "Ladder":
+    from ingest.encode.ladder import MUSIC, parse_ladder
+
+    if path is None:
+        return MUSIC
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(
+            f"the ladder {path} cannot be read: {error}", hint="name a TOML file"
+        ) from error
+    return parse_ladder(text, name=path.stem)
+
+
+@contextlib.contextmanager
+def _collaborators(
+    wiring: Wiring, store: str | None, ffmpeg: Path | None, jobs: int
+) -> "Iterator[Collaborators]":
+    from ingest.encode.toolchain import find_toolchain
+    from ingest.run.pipeline import Collaborators
+
+    wiring.home.create()
+    wiring.home.work_dir.mkdir(exist_ok=True)
+    toolchain = find_toolchain(ffmpeg, cache=wiring.home.path / "toolchain.json")
+    catalogue = wiring.catalogue()
+    try:
+        yield Collaborators(
+            store=wiring.store(store),
+            catalogue=catalogue,
+            key_source=wiring.key_source(),
+            toolchain=toolchain,
+            work_dir=wiring.home.work_dir,
+            clock=time.time,
+            jobs=jobs,
+        )
+    finally:
+        catalogue.close()
+
+
+def _run(
+    parts: "Collaborators", options: "Options", masters: Sequence[Path], *, as_json: bool
+) -> "list[Outcome]":
+    from rich.console import Console
+
+    from ingest.run.display import PIPE_WIDTH, Display, print_table
+    from ingest.run.pipeline import Ingest
+
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+    def finished(outcome: "Outcome") -> None:
+        if as_json:
+            click.echo(json_line(outcome.as_json()))
+        if outcome.error:
+            errors.print(f"error: {outcome.path}: {outcome.error}", style="red", markup=False)
+            errors.print(f"hint: {outcome.hint}", markup=False)
+        for warning in outcome.warnings:
+            errors.print(f"warning: {outcome.path}: {warning}", style="yellow", markup=False)
+
+    async def run(display: Display) -> "list[Outcome]":
+        try:
+            return await Ingest(parts, options, display).run(masters, finished)
+        finally:
+            await parts.store.aclose()
+
+    with Display(masters, errors) as display:
+        outcomes = asyncio.run(run(display))
+    if not as_json:
+        console = Console(highlight=False)
+        if not console.is_terminal:
+            console.width = PIPE_WIDTH
+        print_table(outcomes, console)
+    return outcomes
+
+
+def _write_report(path: Path, outcomes: "Sequence[Outcome]", toolchain: "Toolchain") -> None:
+    from ingest.measure.crosscheck import crosscheck
+
+    document = {
+        "toolchain": toolchain.fingerprint,
+        "tracks": [
+            outcome.as_json() | {"crosscheck": crosscheck(outcome, toolchain)}
+            for outcome in outcomes
+        ],
+    }
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")

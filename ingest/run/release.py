@@ -1,0 +1,109 @@
+"""Bring a packaged track before listeners: objects, their description, then the catalogue's flip.
+
+A run that dies in between leaves objects that nobody can find, because `presentation.json` is
+written last. A journal in the work directory says that a release was begun: the next run of the
+track uses those objects again or, if it makes another generation, removes them.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.catalogue import Catalogue, TrackEntry
+from core.errors import ConflictError
+from core.model import DrmProfile, Presentation
+from core.storage.protocol import ObjectStore
+from ingest.encode.workspace import locked
+from ingest.run.publish import Body, generation_prefix, prune, publish
+from ingest.run.sums import SUMS, encode_sums
+from packager.manifest.options import ManifestOptions
+from packager.manifest.static import static_manifests
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """All that becomes visible together.
+
+    Attributes:
+        files: By object key.
+        follows: The generation that was current when this one was begun; None if there was none.
+    """
+
+    entry: TrackEntry
+    presentation: Presentation
+    files: Mapping[str, Body]
+    follows: str | None = None
+
+
+def extra_objects(
+    presentation: Presentation, waveform: bytes, report: bytes, license_base: str
+) -> dict[str, Body]:
+    """What lies beside the media: manifests for buckets without an origin, waveform and report.
+
+    *license_base* is where those manifests look for licences: a bucket has none.
+    """
+    options = ManifestOptions(license_base=license_base)
+    prefix = generation_prefix(presentation.track_id, presentation.generation)
+    bodies = {"waveform.json": waveform, "report.json": report}
+    for drm in DrmProfile:
+        for name, text in static_manifests(presentation, drm, options).items():
+            bodies[f"{drm}/static/{name}"] = text.encode()
+    bodies[SUMS] = encode_sums(bodies)
+    return {f"{prefix}{name}": body for name, body in bodies.items()}
+
+
+async def release(
+    what: Release,
+    *,
+    store: ObjectStore,
+    catalogue: Catalogue,
+    work_dir: Path,
+    clock: Callable[[], float],
+) -> str | None:
+    """Store everything, then flip the catalogue; the generation it replaces, if any.
+
+    Raises:
+        IntegrityError: The store holds something else under one of the keys.
+        ConflictError: Another run releases this track, or has done so since *what* was begun, or
+            it is withdrawn.
+    """
+    track_id = what.entry.track_id
+    journal = _journal(work_dir, track_id)
+    with locked(work_dir / f"{track_id}.release.lock"):
+        await asyncio.to_thread(_refuse_overtaken, catalogue, what)
+        if journal.exists():
+            kept = await asyncio.to_thread(catalogue.generations_kept, track_id)
+            await prune(store, track_id, {*kept, what.entry.generation})
+        journal.touch()
+        await publish(what.presentation, what.files, store)
+        previous = await asyncio.to_thread(catalogue.publish, what.entry, published_at_s=clock())
+        journal.unlink()
+    return previous
+
+
+async def settle(
+    track_id: str, *, store: ObjectStore, catalogue: Catalogue, work_dir: Path
+) -> None:
+    """Tidy up after a run that died when its track was published already."""
+    journal = _journal(work_dir, track_id)
+    lock = work_dir / f"{track_id}.release.lock"
+    if journal.exists() or lock.exists():
+        with locked(lock):
+            kept = await asyncio.to_thread(catalogue.generations_kept, track_id)
+            await prune(store, track_id, kept)
+            journal.unlink(missing_ok=True)
+
+
+def _refuse_overtaken(catalogue: Catalogue, what: Release) -> None:
+    """Keys that a rotation has replaced must not come back with a run that began before it."""
+    current = catalogue.get(what.entry.track_id)
+    if what.follows and current and current.entry.generation != what.follows:
+        raise ConflictError(
+            f"the track {what.entry.track_id} was published by another run meanwhile",
+            hint="run this again",
+        )
+
+
+def _journal(work_dir: Path, track_id: str) -> Path:
+    return work_dir / f"{track_id}.releasing"

@@ -1,0 +1,1 @@
+"""Manifests, segments and files under signed paths."""

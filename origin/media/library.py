@@ -1,0 +1,127 @@
+"""What may be served: standing of tracks from the catalogue, presentations from the store."""
+
+import asyncio
+from dataclasses import dataclass
+from itertools import accumulate
+
+from core.catalogue import Status, Track
+from core.errors import ForbiddenError, IntegrityError, NotFoundError
+from core.model import MediaFile, Presentation, Rendition
+from origin.dependencies import Origin
+from origin.media.paths import not_found
+from origin.shield.single_flight import SingleFlightCache
+from packager.manifest import presentation as presentation_json
+
+TRACK_TTL_S = 5.0
+"""How long media of a track is served after its withdrawal, at most, by this origin."""
+MAX_TRACKS = 100_000
+"""Tracks whose standing is remembered."""
+
+_PARSED_FACTOR = 8  # a parsed presentation takes about so many times its JSON (measured)
+
+
+class WithdrawnError(ForbiddenError):
+    """The track was taken back by who owns it."""
+
+    slug = "track-withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A presentation, and where each segment of each of its files starts."""
+
+    presentation: Presentation
+    size: int
+    _starts: dict[str, tuple[int, ...]]
+
+    def segment_span(self, file: MediaFile, number: int) -> tuple[int, int]:
+        """The half-open range of segment *number* in its file.
+
+        Raises:
+            NotFoundError: There are not so many segments.
+        """
+        starts = self._starts.get(file.key)
+        if starts is None:
+            head = file.init_size + file.index_size
+            starts = self._starts[file.key] = tuple(accumulate(file.segment_sizes, initial=head))
+        if not 1 <= number < len(starts):
+            raise not_found()
+        return starts[number - 1], starts[number]
+
+
+class Library:
+    """The origin's cached view of the catalogue and of what lies in the store."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = origin
+        self._tracks: SingleFlightCache[str, tuple[Track | None]] = SingleFlightCache(
+            MAX_TRACKS, lambda _: 1, clock=origin.clock, ttl_s=TRACK_TTL_S
+        )
+        self._presentations: SingleFlightCache[tuple[str, str], Described] = SingleFlightCache(
+            origin.limits.presentation_cache_size, lambda d: d.size * _PARSED_FACTOR
+        )
+
+    async def published(self, track_id: str) -> Track:
+        """The track as it stands now.
+
+        Raises:
+            NotFoundError: There is none.
+            WithdrawnError: It may not be played any more.
+        """
+        return _playable(await self._look_up(track_id))
+
+    async def check_standing(self, track_id: str) -> None:
+        """As `published`, but what is known may be `TRACK_TTL_S` old."""
+
+        async def fetch() -> tuple[Track | None]:
+            return (await self._look_up(track_id),)
+
+        (track,), _ = await self._tracks.get(track_id, fetch)
+        _playable(track)
+
+    async def describe(self, track_id: str, generation: str) -> Described:
+        """A generation of a track, the current one or one before.
+
+        Raises:
+            NotFoundError: It is not in the store.
+            IntegrityError: The object there describes something else.
+        """
+
+        async def fetch() -> Described:
+            key = f"tracks/{track_id}/{generation}/presentation.json"
+            body = await self._origin.store.get(key)
+            # in a thread: the description of a day-long recording takes a while to read
+            parsed = await asyncio.to_thread(presentation_json.decode, body)
+            if (parsed.track_id, parsed.generation) != (track_id, generation):
+                raise IntegrityError(f"{key} describes another presentation")
+            return Described(parsed, len(body), {})
+
+        try:
+            described, _ = await self._presentations.get((track_id, generation), fetch)
+        except NotFoundError:
+            raise not_found() from None
+        return described
+
+    async def aclose(self) -> None:
+        """End what is being fetched."""
+        await self._tracks.aclose()
+        await self._presentations.aclose()
+
+    async def _look_up(self, track_id: str) -> Track | None:
+        return await asyncio.to_thread(self._origin.catalogue.get, track_id)
+
+
+def rendition_named(p: Presentation, name: str) -> Rendition:
+    """The rendition *name* of *p*, or NotFoundError."""
+    rendition = p.rendition(name)
+    if rendition is None:
+        raise not_found()
+    return rendition
+
+
+def _playable(track: Track | None) -> Track:
+    if track is None:
+        raise NotFoundError("there is no such track", hint="tracks appear when they are published")
+    if track.status is Status.WITHDRAWN:
+        raise WithdrawnError("this track has been withdrawn")
+    return track

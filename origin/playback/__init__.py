@@ -1,0 +1,1 @@
+"""Playback sessions: start, heartbeat, end."""

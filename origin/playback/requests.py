@@ -1,0 +1,114 @@
+"""Bodies of the playback API, read strictly; pure."""
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from core.errors import InvalidInputError
+from core.model import DrmProfile, Tier
+from origin.playback import cmcd
+from origin.playback.session import Beat
+
+MAX_NUMBER = 2**31
+"""Bound of sequence numbers and of positions in milliseconds (24 days)."""
+
+_TRACK_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_NUMBER = re.compile(r"[0-9]{1,12}")
+
+
+@dataclass(frozen=True, slots=True)
+class StartRequest:
+    """What `play/start` is asked; `hint` None means as good as the plan allows."""
+
+    track_id: str
+    device_id: str
+    hint: Tier | None
+    scheme: DrmProfile | None
+
+    def canonical(self) -> bytes:
+        """Equal for equal requests, however their JSON was written."""
+        return "\0".join(map(str, (self.track_id, self.device_id, self.hint, self.scheme))).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `play/heartbeat` and `play/end` are told, in the order of its numbers."""
+
+    session_id: str
+    beats: tuple[Beat, ...]
+
+
+def parse_start(body: bytes) -> StartRequest:
+    """Read the body of `play/start`; InvalidInputError says which field is wrong."""
+    fields = _object(body)
+    hint, scheme = fields.get("qualityHint", "auto"), fields.get("scheme")
+    if hint != "auto" and hint not in list(Tier):
+        raise _wrong("qualityHint", f"auto, {', '.join(Tier)}")
+    if scheme is not None and scheme not in list(DrmProfile):
+        raise _wrong("scheme", ", ".join(DrmProfile))
+    return StartRequest(
+        _text(fields, "trackId", _TRACK_ID),
+        _text(fields, "deviceId", _NAME),
+        None if hint == "auto" else Tier(hint),
+        None if scheme is None else DrmProfile(scheme),
+    )
+
+
+def parse_report(body: bytes, content_type: str) -> Report:
+    """Read the body of `play/heartbeat` or `play/end`: JSON, or CMCD events."""
+    if content_type == cmcd.MEDIA_TYPE:
+        return _from_cmcd(body)
+    fields = _object(body)
+    beat = Beat(_number(fields, "seq"), _number(fields, "positionMs"))
+    return Report(_text(fields, "sessionId", _NAME), (beat,))
+
+
+def _from_cmcd(body: bytes) -> Report:
+    events = cmcd.parse_events(body)
+    sessions = {event.get("sid", "") for event in events}
+    if len(sessions) != 1 or not _NAME.fullmatch(session_id := sessions.pop()):
+        raise _wrong("sid", "the sessionId in every report")
+    beats = {
+        # reports without a playhead (errors, say) are telemetry
+        Beat(_digits(event, "sn"), _digits(event, "pt"))
+        for event in events
+        if "pt" in event
+    }
+    return Report(session_id, tuple(sorted(beats, key=lambda beat: beat.seq)))
+
+
+def _digits(event: cmcd.Members, name: str) -> int:
+    value = event.get(name, "")
+    if not _NUMBER.fullmatch(value) or int(value) >= MAX_NUMBER:
+        raise _wrong(name, f"a whole number below {MAX_NUMBER}")
+    return int(value)
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        fields = json.loads(body)
+    except (ValueError, RecursionError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise InvalidInputError("the body is not a JSON object", hint="see the API's page")
+    return fields
+
+
+def _text(fields: dict[str, Any], name: str, form: re.Pattern[str]) -> str:
+    value = fields.get(name)
+    if not isinstance(value, str) or not form.fullmatch(value):
+        raise _wrong(name, f"text that matches {form.pattern}")
+    return value
+
+
+def _number(fields: dict[str, Any], name: str) -> int:
+    value = fields.get(name)
+    if type(value) is not int or not 0 <= value < MAX_NUMBER:  # True is an int to isinstance
+        raise _wrong(name, f"a whole number below {MAX_NUMBER}")
+    return value
+
+
+def _wrong(name: str, expected: str) -> InvalidInputError:
+    return InvalidInputError(f"{name} is missing or unusable", hint=f"send {expected}")

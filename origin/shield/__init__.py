@@ -1,0 +1,1 @@
+"""The caching tier in front of the stores."""

@@ -1,0 +1,1 @@
+"""CMAF files: where to cut, writing, proving and reopening them."""

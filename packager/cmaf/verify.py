@@ -1,0 +1,318 @@
+"""Check a packaged file against what is promised about it, to the last bit.
+
+Every box is decoded under the rules it was written by and must encode to the same bytes; every
+fragment is decrypted, and the packets of all of them must be what the encoder made: by their hash,
+or by comparison with the packets themselves. Reads one fragment at a time.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from core.errors import IntegrityError, MalformedBoxError
+from core.model import ContentKey, DrmProfile, MediaFile, Rendition
+from packager.cmaf.grid import bitrates, edited_ticks
+from packager.cmaf.init_segment import (
+    entry_rate,
+    file_type,
+    init_segment,
+    protection_of,
+    roll_distance,
+)
+from packager.encoded.source import EncodedTrack, describe, map_file, release
+from packager.mp4.ftyp import FileType
+from packager.mp4.grammar import HEADER_SIZE, Bytes, read_boxes
+from packager.mp4.moof import MovieFragment
+from packager.mp4.moof_size import IV_SIZE
+from packager.mp4.moov import Movie
+from packager.mp4.sidx import Reference, SegmentIndex
+from packager.mp4.stsd import AudioEntry
+from packager.protect import cenc
+from packager.protect.protection import FileProtection
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a whole file turned out to hold.
+
+    `first_iv` is where the per-sample IVs start, for the check that renditions which share a key do
+    not overlap; None unless `cenc`.
+    """
+
+    packets: int
+    first_iv: int | None
+
+
+def verify_file(  # noqa: PLR0913  # a file, all that is promised of it, and how that is proved
+    source: Path | bytes | memoryview,
+    rendition: Rendition,
+    media_file: MediaFile,
+    key: ContentKey | None,
+    later_keys: Sequence[ContentKey] = (),
+    *,
+    made: EncodedTrack | None = None,
+) -> Verified:
+    """Check everything about one file.
+
+    Args:
+        source: The file, or its bytes.
+        rendition: What it is a file of.
+        media_file: What is promised about it; one of the rendition's.
+        key: Its content key; None in the clear.
+        later_keys: Those that follow, where keys change within the track.
+        made: What the encoder made, to compare with where nothing was hashed; by default the
+            hashes of *rendition* and *media_file* must be right.
+
+    Raises:
+        IntegrityError: Something is wrong; the message says what and where.
+    """
+    keys = (key, *later_keys) if key else ()
+    check = _Check(rendition, media_file, keys, made)
+    with check.located("file", 0):
+        data = map_file(source) if isinstance(source, Path) else memoryview(source)
+    return check.run(data)
+
+
+def overlapping_ivs(ranges: list[Verified]) -> bool:
+    """Whether any IV serves two packets of the files that share one `cenc` key."""
+    spans = sorted((v.first_iv, v.packets) for v in ranges if v.first_iv is not None)
+    if spans:  # IVs count modulo 2^64: the last range may run into the first
+        spans.append((spans[0][0] + (1 << 64), 0))
+    return any(a + count > b for (a, count), (b, _) in pairwise(spans))
+
+
+class _Check:
+    """One run over one file; `_where` is what an error message starts with."""
+
+    def __init__(
+        self,
+        rendition: Rendition,
+        file: MediaFile,
+        keys: tuple[ContentKey, ...],
+        made: EncodedTrack | None,
+    ) -> None:
+        self._rendition, self._file, self._keys = rendition, file, keys
+        self._where = f"{rendition.name}/{file.drm}"
+        self._proof = _Hashes(rendition, file) if made is None else _Same(made)
+        self._ciphers = cenc.ciphers_for(file.size)
+        self._count = 0
+        self._how = FileProtection(DrmProfile.CLEAR)
+        self._first_iv: int | None = None
+
+    def run(self, data: memoryview) -> Verified:
+        """All checks, the cheap ones first."""
+        file = self._file
+        self._equal("the file's size", len(data), file.size)
+        self._equal("keys", tuple(key.description.kid for key in self._keys), file.kids)
+        self._how = FileProtection.promised(file, self._keys)
+        self._promises()
+        with self.located("init", 0):
+            movie = self._init(data[: file.init_size])
+        with self.located("sidx", file.init_size):
+            self._index(data[file.init_size : file.init_size + file.index_size])
+        init = data[: file.init_size]
+        self._equal("init segment as its track requires", self._proof.init(init, self._how), True)
+        self._proof.file(data[file.init_size : file.init_size + file.index_size])
+        at, ticks = file.init_size + file.index_size, 0
+        for number, size in enumerate(file.segment_sizes, 1):
+            with self.located(f"segment {number}", at):
+                segment = data[at : at + size]
+                ticks = self._segment(number, segment, movie, ticks)
+            self._proof.file(segment)
+            release(data, at, at + size)
+            at += size
+        for what, found, promised in self._proof.ends():
+            self._equal(what, found, promised)
+        return Verified(self._count, self._first_iv)
+
+    def _promises(self) -> None:
+        """What presentation.json says must not contradict itself."""
+        file, rendition = self._file, self._rendition
+        self._equal(
+            "the sum of the parts",
+            file.init_size + file.index_size + sum(file.segment_sizes),
+            file.size,
+        )
+        self._equal("segments", len(file.segment_sizes), len(rendition.segment_ticks))
+        self._equal("media ticks", sum(rendition.segment_ticks), rendition.timing.media_ticks)
+        rates = bitrates(file.segment_sizes, rendition.segment_ticks, rendition.timing)
+        self._equal("average and peak bitrate", (file.average_bps, file.peak_bps), rates)
+
+    def _init(self, data: memoryview) -> Movie:
+        rendition, timing = self._rendition, self._rendition.timing
+        ftyp, moov = _boxes(data, b"ftyp", b"moov")
+        brands = file_type(rendition.codec, rendition.channels, rendition.sample_rate)
+        self._equal("file type", FileType.decode(ftyp), brands)
+        movie = Movie.decode(moov)
+        self._equal("timescale", movie.timescale, timing.timescale)
+        self._equal("priming in elst", movie.priming, timing.priming)
+        self._equal("duration in mehd", movie.duration, timing.samples)
+        if not movie.sample_duration:
+            raise MalformedBoxError("samples last 0 ticks")
+        roll = roll_distance(rendition.codec, movie.sample_duration)
+        self._equal("roll distance", movie.roll_distance, roll)
+        self._entry(movie.entry)
+        self._protection(movie.entry)
+        if self._keys:
+            pssh = tuple(s.pssh for s in self._keys[0].description.signals if s.pssh)
+            self._equal("pssh boxes", movie.pssh, pssh)
+        return movie
+
+    def _entry(self, entry: AudioEntry) -> None:
+        rendition, config = self._rendition, entry.config
+        codec, codecs, rate, bit_depth = describe(config)
+        self._equal("codec", (codec, codecs), (rendition.codec, rendition.codecs))
+        self._equal("sample rate", rate, rendition.sample_rate)
+        self._equal("bit depth", bit_depth, rendition.bit_depth)
+        fields = (entry.channels, entry.sample_size, entry.sample_rate)
+        expected = (rendition.channels, bit_depth or 16, entry_rate(rate))
+        self._equal("channels, sample size and rate of the sample entry", fields, expected)
+
+    def _protection(self, entry: AudioEntry) -> None:
+        how, protection = self._how, entry.protection
+        expected = protection_of(how, entry.config)
+        if protection and expected:
+            self._equal("protection scheme", protection.scheme, expected.scheme)
+        self._equal("protection", protection, expected)
+        self._equal("clear lead in the sample entry", entry.clear_lead, how.clear_segments > 0)
+
+    def _index(self, data: memoryview) -> None:
+        index = SegmentIndex.decode(_boxes(data, b"sidx")[0])
+        ticks = edited_ticks(self._rendition.segment_ticks, self._rendition.timing)
+        expected = SegmentIndex(
+            self._rendition.timing.timescale,
+            tuple(map(Reference, self._file.segment_sizes, ticks)),
+        )
+        for number, pair in enumerate(zip(index.references, expected.references, strict=False), 1):
+            self._equal(f"size and duration of segment {number}", *pair)
+        self._equal("sidx", data, expected.encode())
+
+    def _segment(self, number: int, data: memoryview, movie: Movie, start: int) -> int:
+        """Check one fragment and take in its packets; where the next one starts, in ticks."""
+        iv_size = IV_SIZE if self._file.drm is DrmProfile.CENC else 0
+        moof, mdat = _boxes(data, b"moof", b"mdat")
+        fragment = MovieFragment.decode(moof, iv_size)
+        count = len(fragment.sizes)
+        self._equal("sequence number", fragment.sequence_number, number)
+        self._equal("decode time", fragment.decode_time, start)
+        self._equal("sample duration", fragment.sample_duration, movie.sample_duration)
+        self._equal("roll group", fragment.roll, movie.roll_distance is not None)
+        how, place = self._how, number - 1
+        index = 2 if how.keys and how.key_at(place) is None else 1
+        self._equal("sample entry", fragment.description_index, index)
+        self._equal("key group", fragment.key, how.group_at(place))
+        self._equal("pssh boxes", fragment.pssh, how.pssh_at(place))
+        ticks = sum(fragment.durations) or count * fragment.sample_duration
+        self._equal("duration", ticks, self._rendition.segment_ticks[number - 1])
+        self._equal("bytes of all packets", sum(fragment.sizes), len(mdat))
+        same = self._proof.packets(self._decrypt(place, fragment, mdat))
+        self._equal("packets as the encoder made them", same, True)
+        self._count += count
+        return start + ticks
+
+    def _decrypt(self, segment: int, fragment: MovieFragment, mdat: memoryview) -> Bytes:
+        key, drm = self._how.key_at(segment), self._file.drm
+        senc = fragment.encryption
+        self._equal("presence of senc", senc is not None, key is not None)
+        if key is None or senc is None:
+            return mdat
+        sizes = fragment.sizes
+        if drm is DrmProfile.CBCS:
+            return cenc.cbcs_decrypt(key.key, key.iv, mdat, sizes)
+        first = int.from_bytes(senc.ivs[:IV_SIZE], "big")
+        # where the IVs of packet 0 would start, were it encrypted with the first key
+        start = first - int.from_bytes(key.iv, "big") + int.from_bytes(self._keys[0].iv, "big")
+        start = (start - self._count) % (1 << 64)
+        if self._first_iv is None:
+            self._first_iv = start
+        ivs = cenc.sample_ivs(first, len(sizes))
+        self._equal("IVs", (senc.ivs == ivs, start == self._first_iv), (True, True))
+        return self._ciphers.cenc_crypt(key.key, first, mdat, sizes)
+
+    def _equal(self, what: str, found: object, promised: object) -> None:
+        if found != promised:
+            raise IntegrityError(f"{self._where}: {what}: {_show(found)}, not {_show(promised)}")
+
+    @contextmanager
+    def located(self, part: str, offset: int) -> Iterator[None]:
+        """Errors inside say in which part of the file, and at which byte, they were found."""
+        before, self._where = self._where, f"{self._where}: {part} at byte {offset}"
+        try:
+            yield
+        except MalformedBoxError as error:
+            raise IntegrityError(f"{self._where}: {error.message}") from error
+        self._where = before
+
+
+class _Hashes:
+    """Proof by the hashes that were promised."""
+
+    def __init__(self, rendition: Rendition, file: MediaFile) -> None:
+        from hashlib import sha256  # noqa: PLC0415  # loads OpenSSL, for this alone
+
+        self._promised = rendition.packets_sha256, file.sha256
+        self._packets, self._file = sha256(), sha256()
+
+    def init(self, data: Bytes, how: FileProtection) -> bool:
+        """Take in the init segment; what it is is known at the end."""
+        self._file.update(data)
+        return True
+
+    def file(self, data: Bytes) -> None:
+        """Take in the next bytes of the file."""
+        self._file.update(data)
+
+    def packets(self, data: Bytes) -> bool:
+        """Take in the next packets; what they are is known at the end."""
+        self._packets.update(data)
+        return True
+
+    def ends(self) -> Iterator[tuple[str, object, object]]:
+        """What must be equal when all is read."""
+        packets, file = self._promised
+        yield "the packets' SHA-256", self._packets.hexdigest(), packets
+        yield "the file's SHA-256", self._file.hexdigest(), file
+
+
+class _Same:
+    """Proof by the track itself; a file that nobody knows the hash of has no other."""
+
+    def __init__(self, made: EncodedTrack) -> None:
+        self._made, self._source, self._at = made, made.payload, 0
+
+    def init(self, data: Bytes, how: FileProtection) -> bool:
+        """Whether this is the init segment, which without a hash holds no loudness either."""
+        return bytes(data) == init_segment(self._made, how, None)
+
+    def file(self, data: Bytes) -> None:
+        """Whatever follows the init segment is checked field by field."""
+
+    def packets(self, data: Bytes) -> bool:
+        """Whether these packets come next."""
+        start, self._at = self._at, self._at + len(data)
+        # as bytes: a view is compared item by item
+        same = bytes(self._source[start : self._at]) == bytes(data)
+        release(self._source, start, self._at)
+        return same
+
+    def ends(self) -> Iterator[tuple[str, object, object]]:
+        """There must be no packets left."""
+        yield "bytes of all packets", self._at, len(self._source)
+
+
+def _boxes(data: memoryview, *fourccs: bytes) -> list[memoryview]:
+    """The payloads of exactly these boxes."""
+    boxes = read_boxes(data)
+    if tuple(b.fourcc for b in boxes) != fourccs or any(
+        b.size != HEADER_SIZE + len(b.payload) for b in boxes
+    ):
+        raise MalformedBoxError(f"the boxes are not {b', '.join(fourccs).decode()}")
+    return [b.payload for b in boxes]
+
+
+def _show(value: object) -> str:
+    """Short, and never a key: those are not compared here, and IVs only as a truth value."""
+    text = f"{len(value)} bytes" if isinstance(value, bytes | memoryview) else repr(value)
+    return text if len(text) <= 200 else text[:200] + "..."

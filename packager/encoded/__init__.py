@@ -1,0 +1,1 @@
+"""Encoded audio as it comes in: what an encoder or a file gives, and its readers."""

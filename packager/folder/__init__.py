@@ -1,0 +1,1 @@
+"""`tonearm package`: encoded files to a folder of encrypted CMAF and manifests."""

@@ -1,0 +1,1 @@
+"""Looking into any MP4, broken ones too."""

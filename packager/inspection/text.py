@@ -1,0 +1,109 @@
+"""An inspection as lines for people; whoever prints drops the colours where none are wanted."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from packager.inspection.box_codec_fields import Values
+from packager.inspection.box_tree import Node
+from packager.inspection.inspection import MAX_SHOWN_FRAGMENTS, Fragment, Inspection
+
+_LONG = 24
+"""Rows from which the middle of the table is left out, unless all are asked for."""
+
+
+def lines_of(found: Inspection, *, everything: bool) -> Iterator[str]:
+    """The tree, the tables, and at last what is wrong."""
+    yield _heading("Boxes", "offset      size  type")
+    for node in found.boxes:
+        yield from _tree(node, 0)
+    if found.folded:
+        yield click.style(f"{'':>22}... {found.folded} more at the top of the file", dim=True)
+    for track in found.tracks:
+        yield from _track(track)
+    if found.fragments:
+        yield from _fragments(found, MAX_SHOWN_FRAGMENTS if everything else _LONG)
+    for index in found.index:
+        word = "matches the fragments" if index["matches_fragments"] else "does not match"
+        yield f"sidx at byte {index['offset']}: {index.get('references', 0)} references, {word}"
+    yield from _encryption(found)
+    if found.loudness:
+        yield _heading("Loudness")
+        for name, values in found.loudness.items():
+            yield f"{name}  {_pairs(values)}"
+    if found.problems:
+        yield _heading("Broken")
+        yield from (click.style(problem, fg="red") for problem in found.problems)
+
+
+def _heading(title: str, columns: str = "") -> str:
+    return "\n" + click.style(title, bold=True) + (f"\n{columns:>29}" if columns else "")
+
+
+def _tree(node: Node, depth: int) -> Iterator[str]:
+    name = f"{node.name} ({node.clause})" if node.name else "not known"
+    fourcc = click.style(node.fourcc, fg="cyan" if node.name else "yellow")
+    place = click.style(f"{node.offset:>10}{node.size:>10}", dim=True)
+    yield f"{place}  {'  ' * depth}{fourcc}  {name}  {_pairs(node.fields)}".rstrip()
+    for child in node.children:
+        yield from _tree(child, depth + 1)
+
+
+def _pairs(values: Values) -> str:
+    return " ".join(f"{name}={_shown(value)}" for name, value in values.items())
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ",".join(map(_shown, value)) or "-"
+    if isinstance(value, dict):
+        return f"({_pairs(value)})"
+    return str(value)
+
+
+def _track(track: Values) -> Iterator[str]:
+    yield _heading(f"Track {track['track_id']}")
+    names = {k: v for k, v in track.items() if v not in (None, [], "") and k != "track_id"}
+    yield _pairs(names)
+    ticks, scale = track["sample_ticks"] or track["fragments_duration"], track["timescale"]
+    if ticks and scale:
+        yield f"{ticks} ticks of 1/{scale} s = {ticks / scale:.6f} s"
+
+
+def _fragments(found: Inspection, limit: int) -> Iterator[str]:
+    rows, total = found.fragments, len(found.fragments)
+    yield _heading("Fragments")
+    columns = f"{'samples':>9}{'ticks':>11}{'bytes':>11}  senc"
+    yield f"{'':>6}{'track':>6}{'offset':>12}{'tfdt':>14}{columns}"
+    head = rows if total <= limit else rows[: limit // 2]
+    tail = [] if total <= limit else rows[-(limit // 2) :]
+    for number, row in enumerate(head, 1):
+        yield _row(number, row)
+    if tail:
+        hint = "--all prints them" if total <= MAX_SHOWN_FRAGMENTS else "--json has all"
+        yield click.style(f"   ... {total - len(head) - len(tail)} fragments; {hint}", dim=True)
+    for number, row in enumerate(tail, total - len(tail) + 1):
+        yield _row(number, row)
+    ticks = [row.ticks for row in rows if row.ticks is not None]
+    samples, size = sum(r.samples for r in rows), sum(r.size for r in rows)
+    yield f"{total:>6} altogether{'':>22}{samples:>8}{sum(ticks):>11}{size:>11}"
+
+
+def _row(number: int, row: Fragment) -> str:
+    start, ticks = ("?" if n is None else n for n in (row.decode_time, row.ticks))
+    ivs = "-" if row.ivs is None else str(row.ivs)
+    return (
+        f"{number:>6}{row.track_id:>6}{row.offset:>12}{start:>14}{row.samples:>9}{ticks:>11}"
+        f"{row.size:>11}  {ivs}"
+    )
+
+
+def _encryption(found: Inspection) -> Iterator[str]:
+    yield _heading("Encryption")
+    if not found.encryption and not found.systems:
+        yield "none"
+    for row in found.encryption:
+        yield _pairs(row)
+    for system in found.systems:
+        yield f"pssh  {_pairs(system)}"

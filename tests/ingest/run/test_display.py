@@ -1,0 +1,54 @@
+"""What a terminal shows while ingest is at work, and the table at the end."""
+
+import io
+from pathlib import Path
+
+from rich.console import Console
+
+from core.model import Loudness
+from ingest.run.display import Display, print_table
+from ingest.run.pipeline import Stage
+from ingest.run.report import Outcome
+
+
+def terminal():
+    return Console(file=io.StringIO(), force_terminal=True, width=100, color_system=None)
+
+
+def test_each_track_has_a_line_with_its_stage_and_all_have_one():
+    console = terminal()
+
+    with Display([Path("one.wav"), Path("two.wav")], console) as display:
+        display(1, Stage.CHECK, 0)
+        display(1, Stage.ENCODE, 0.5)
+        display(2, Stage.PACKAGE, 1)
+        display(2, Stage.DONE, 1)
+        display(1, Stage.ENCODE, 1)
+
+    shown = console.file.getvalue()
+    assert "one.wav" in shown
+    assert "encode" in shown
+    assert "90%" in shown
+    assert "1/2" in shown
+
+
+def test_the_table_names_results_and_loudness():
+    console = terminal()
+    loudness = Loudness(-14.04, 6.0, -9.0, -11.0, -0.5)
+    done = Outcome(
+        path=Path("one.wav"),
+        status="published",
+        track_id="one",
+        generation="0123456789abcdef",
+        duration_s=61.5,
+        loudness=loudness,
+        renditions=("aac-96k",),
+    )
+
+    print_table([done, Outcome(path=Path("two.wav"), status="failed")], console)
+
+    first, second = console.file.getvalue().splitlines()[1:]
+    assert first.split() == [
+        *("one", "published", "0123456789abcdef", "1:01.500", "-14.0", "6.0", "-0.5", "aac-96k")
+    ]
+    assert second.split()[:3] == ["two.wav", "failed", "-"]
