@@ -50,7 +50,8 @@ from core.model import (
 from packager.cmaf import segmenter
 from packager.cmaf.grid import segment_samples
 from packager.cmaf.segmenter import Output, package
-from packager.encoded.source import EncodedTrack, read_mp4
+from packager.encoded.fast_mp4 import read_mp4
+from packager.encoded.track import EncodedTrack
 from packager.mp4.esds import AacConfig
 from packager.mp4.moof import MovieFragment
 from packager.protect import cenc_across

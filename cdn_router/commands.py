@@ -2,7 +2,7 @@
 
 import json
 import time
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from urllib.error import URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
@@ -10,30 +10,18 @@ from urllib.request import urlopen
 import click
 
 from core.errors import InvalidInputError, UnavailableError
-from core.home import Home
+from core.wiring import Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from aiohttp import web
 
     from core.model import PathwayChooser
     from core.serving import ServeOptions
-    from core.state.protocol import StateStore
 
 SHOW_TIMEOUT_S = 5.0
 """How long `router show` waits for the router."""
 URL_KEY_ID = "k1"
 """The key id of the ring's secret for URL tokens, as the origin signs them."""
-
-
-class Wiring(Protocol):
-    """The part of the command line's wiring that the router needs."""
-
-    @property
-    def home(self) -> Home:
-        """Where the ring is."""
-
-    def state(self) -> "StateStore":
-        """Short-lived state that the roles on this machine share."""
 
 
 def setup_role(app: "web.Application", wiring: Wiring, options: "ServeOptions") -> None:

@@ -283,6 +283,21 @@ class Presentation:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRotation:
+    """What became of a track that was given new keys; `period` and `kids` are those of these.
+
+    Attributes:
+        previous: The generation before, which stays in the store.
+    """
+
+    track_id: str
+    generation: str
+    previous: str
+    period: int
+    kids: tuple[uuid.UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Pathway:
     """A CDN as a player sees it: an id to steer by and where its URLs start.
 

@@ -24,7 +24,7 @@ from core.model import (
     Timing,
 )
 from packager.cmaf.segmenter import Output, package
-from packager.encoded.source import EncodedTrack
+from packager.encoded.track import EncodedTrack
 from packager.manifest import presentation
 from packager.mp4.alac import AlacConfig
 from packager.mp4.dfla import FlacConfig

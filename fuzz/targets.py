@@ -33,7 +33,8 @@ from origin.playback import cmcd
 from packager.cmaf.grid import segment_samples
 from packager.cmaf.segmenter import Output, package
 from packager.cmaf.verify import verify_file
-from packager.encoded.source import EncodedTrack, read_mp4
+from packager.encoded.fast_mp4 import read_mp4
+from packager.encoded.track import EncodedTrack
 from packager.inspection import inspection
 from packager.inspection.media_bytes import FileBytes
 from packager.inspection.text import lines_of

@@ -4,13 +4,14 @@ import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
 from core.errors import ConflictError, IntegrityError, NotFoundError
 from core.home import Home
-from core.jsonlines import json_line
+from core.output import json_line
+from core.wiring import Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from aiohttp import web
@@ -23,19 +24,11 @@ RING_SECRETS = ("root", "kid", "playback", "operator")
 """What the key server needs from the ring."""
 
 
-class Wiring(Protocol):
-    """The part of the command line's wiring that keys need."""
-
-    @property
-    def home(self) -> Home:
-        """Where the ring and the vault are."""
-
-
 def setup_role(app: "web.Application", wiring: Wiring, _: "ServeOptions") -> None:
     """Add the key server of this home to *app*."""
     from keyserver.app import KeyServer, setup
 
-    vault = _open(wiring.home)
+    vault = open_vault(wiring.home)
 
     async def close(_: "web.Application") -> None:
         vault.close()
@@ -134,7 +127,7 @@ def systems(wiring: Wiring, names: tuple[str, ...], *, as_json: bool) -> None:
     clearkey, fairplay, widevine, playready. What is published keeps its signals; `keys rotate`, or
     ingesting the master again, gives it the new ones.
     """
-    vault = _open(wiring.home) if names else _open_existing(wiring.home)
+    vault = open_vault(wiring.home) if names else _open_existing(wiring.home)
     try:
         if names:
             vault.choose_systems(names)
@@ -142,6 +135,37 @@ def systems(wiring: Wiring, names: tuple[str, ...], *, as_json: bool) -> None:
     finally:
         vault.close()
     click.echo(json_line({"systems": chosen}) if as_json else "\n".join(chosen))
+
+
+@keys.command()
+@click.option("--track", "track_id", metavar="ID", required=True, help="The track to re-encrypt.")
+@click.option(
+    "--license-base",
+    metavar="URL",
+    default="",
+    help="Public base of the key server, for manifests in the bucket.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.pass_obj
+def rotate(wiring: Wiring, track_id: str, *, license_base: str, as_json: bool) -> None:
+    """Encrypt a published track with new keys, as a new generation.
+
+    Nothing is encoded again, and an unchanged master stays unchanged. Who has begun to play the
+    generation before plays on, and its keys are licensed until it is removed. Each run that ends
+    well is one rotation; one that was killed is finished by the next.
+    """
+    done = wiring.rotate(track_id, license_base=license_base.rstrip("/"))
+    if as_json:
+        fields = {
+            "track_id": done.track_id,
+            "generation": done.generation,
+            "previous": done.previous,
+            "period": done.period,
+            "kids": [str(kid) for kid in done.kids],
+        }
+        click.echo(json_line(fields))
+        return
+    click.echo(f"{done.track_id}\t{done.generation}\tperiod {done.period}\t{len(done.kids)} keys")
 
 
 @keys.command()
@@ -159,7 +183,8 @@ def rewrap(wiring: Wiring) -> None:
         vault.close()
 
 
-def _open(home: Home) -> "Vault":
+def open_vault(home: Home) -> "Vault":
+    """The vault in *home*, which is made if there is none."""
     from keyserver.vault import Vault
 
     ring = home.keyring
@@ -171,7 +196,7 @@ def _open_existing(home: Home) -> "Vault":
         raise NotFoundError(
             f"there is no vault at {home.keys_path}", hint="tonearm keys init, or check --home"
         )
-    return _open(home)
+    return open_vault(home)
 
 
 def _described(row: "StoredKey") -> dict[str, str | int]:

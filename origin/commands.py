@@ -1,10 +1,9 @@
 """The origin's commands and its part in `tonearm serve`."""
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from core.home import Home
-from ingest.published.track_commands import track
+from core.wiring import Wiring
 from origin.token_commands import sign, signer_of, token
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
@@ -12,38 +11,9 @@ if TYPE_CHECKING:  # slow to import, and help must be quick
 
     from aiohttp import web
 
-    from core.catalogue import Catalogue
-    from core.model import PathwayChooser
     from core.serving import ServeOptions
-    from core.state.protocol import StateStore
-    from core.storage.protocol import ObjectStore
 
-__all__ = ["setup_role", "sign", "token", "track"]
-
-
-class Wiring(Protocol):
-    """The part of the command line's wiring that the origin needs."""
-
-    @property
-    def home(self) -> Home:
-        """Where everything is kept."""
-        ...
-
-    def catalogue(self) -> "Catalogue":
-        """The catalogue below the home."""
-        ...
-
-    def state(self) -> "StateStore":
-        """Sessions and idempotency records."""
-        ...
-
-    def store(self, url: str | None = None) -> "ObjectStore":
-        """Hot and cold store."""
-        ...
-
-    def chooser(self, app: "web.Application", options: "ServeOptions") -> "PathwayChooser":
-        """Who decides where sessions start."""
-        ...
+__all__ = ["setup_role", "sign", "token"]
 
 
 def setup_role(app: "web.Application", wiring: Wiring, options: "ServeOptions") -> None:

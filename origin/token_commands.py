@@ -4,7 +4,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Protocol
 
 import click
 
@@ -20,22 +19,13 @@ from core.grants import (
     open_user,
     sign_user,
 )
-from core.home import Home
 from core.keyring import KeyRing
 from core.model import Tier
 from core.output import format_time, json_option, print_fields
+from core.wiring import Wiring
 
 URL_KEY_ID = "k1"
 """The id of the home's URL signing key."""
-
-
-class Wiring(Protocol):
-    """The part of the command line's wiring that these commands need."""
-
-    @property
-    def home(self) -> Home:
-        """Where secrets are kept."""
-        ...
 
 
 def signer_of(ring: KeyRing) -> UrlSigner:

@@ -44,7 +44,7 @@ PURE = (
     "packager.protect.cenc",
     "packager.cmaf.grid",
     "packager.cmaf.init_segment",
-    "packager.keysource",
+    "core.keysource",
     "packager.manifest",
     "packager.mp4",
     "packager.protect.protection",
@@ -61,10 +61,11 @@ DRAWERS = {
     "base", "common", "generic", "helper", "helpers", "lib", "manager", "managers", "misc",
     "shared", "tools", "util", "utils",
 }  # fmt: skip
-MODULE_LINES = 400
+MODULE_LINES = 600
+"""At 400 a module is asked whether it is two things; at 600 it is."""
 BOX_LINES = 120
 FUNCTION_LINES = 70
-DOCUMENT_LINES = {"cli.py": 150, "README.md": 150, "ARCHITECTURE.md": 250}
+DOCUMENT_LINES = {"cli.py": 250, "README.md": 150, "ARCHITECTURE.md": 300}
 
 
 def _name(path):
@@ -132,6 +133,57 @@ def test_components_meet_only_along_the_dag(module):
     strangers = {n for n in _imports(module) if _is_ours(n) and not _below(n, allowed)}
 
     assert not strangers, f"{module} must not import {sorted(strangers)}"
+
+
+def _circles(arrows):
+    """Groups of two or more that reach each other along *arrows* (Tarjan's algorithm)."""
+    index, low, path, circles = {}, {}, [], []
+
+    def visit(node):
+        index[node] = low[node] = len(index)
+        path.append(node)
+        for target in sorted(arrows[node]):
+            if target not in index:
+                visit(target)
+                low[node] = min(low[node], low[target])
+            elif target in path:
+                low[node] = min(low[node], index[target])
+        if low[node] == index[node]:
+            start = path.index(node)
+            circles.append(sorted(path[start:]))
+            del path[start:]
+
+    for node in sorted(arrows):
+        if node not in index:
+            visit(node)
+    return [circle for circle in circles if len(circle) > 1]
+
+
+def _arrows(room):
+    """What imports what, of ours: each name as *room* calls it; packages name what they offer."""
+    arrows = {room(module): set() for module in SOURCES}
+    for module in SOURCES:
+        arrows[room(module)] |= {room(name) for name in _imports(module) if name in SOURCES}
+    return {node: targets - {node} for node, targets in arrows.items()}
+
+
+def test_no_two_modules_import_each_other_by_any_way():
+    assert _circles(_arrows(lambda module: module)) == []
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_no_two_rooms_import_each_other_by_any_way(depth):
+    def room(module):
+        parts = module.split(".")
+        return ".".join(parts[:depth]) if len(parts) > depth else module
+
+    assert _circles(_arrows(room)) == []
+
+
+def test_a_circle_of_imports_is_found():
+    arrows = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": set()}
+
+    assert _circles(arrows) == [["b", "c"]]
 
 
 @every_module

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from cli import COMMANDS, ROLES, Wiring, cli
+from cli import COMMANDS, ROLES, cli, wire
 from core.home import Home
 from core.model import Pathway
 from core.serving import ServeOptions
@@ -193,7 +193,7 @@ def test_help_is_quick():
 def routes(tmp_path):
     """What a process with every role answers, as ``METHOD /path``."""
     app = create_app(Metrics.create(), logging.getLogger("docs"))
-    wiring = Wiring(Home(tmp_path), dict.fromkeys(("config", "store", "cold_store", "key_source")))
+    wiring = wire(Home(tmp_path))
     options = ServeOptions(
         roles=tuple(ROLES),
         pathways=(Pathway("default", "http://127.0.0.1:8080"),),

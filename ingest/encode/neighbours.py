@@ -29,7 +29,7 @@ from ingest.encode.children import CancelledByUserError, Children
 from ingest.encode.toolchain import Toolchain
 from ingest.encode.transcode import LOSSY_RATE, ROLL_MS, ROLL_SAMPLES, Job, transcode
 from ingest.master.probe import Master
-from packager.encoded.source import EncodedTrack
+from packager.encoded.track import EncodedTrack
 
 MAX_ROLLS_SIZE = 256 << 20
 """Bytes of all neighbours of a run; tracks of an album with more are encoded alone."""

@@ -15,7 +15,8 @@ from ingest.encode.transcode import LOSSY_RATE, Job, Output, transcode
 from ingest.encode.workspace import Workspace
 from ingest.measure.meters import Findings, Meters
 from ingest.run.plan import Plan
-from packager.encoded.source import EncodedTrack, read_mp4
+from packager.encoded.fast_mp4 import read_mp4
+from packager.encoded.track import EncodedTrack
 
 Progress = Callable[[float], None]
 

@@ -3,29 +3,18 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
 from core.errors import ConflictError, NotFoundError
 from core.output import json_option, print_fields
+from core.wiring import Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from core.catalogue import Catalogue, Track
     from core.model import DrmProfile, Presentation
     from core.storage.protocol import ObjectStore
-
-
-class Wiring(Protocol):
-    """The part of the command line's wiring that these commands need."""
-
-    def catalogue(self) -> "Catalogue":
-        """The catalogue below the home."""
-        ...
-
-    def store(self, url: str | None = None) -> "ObjectStore":
-        """Hot and cold store."""
-        ...
 
 
 @click.group()

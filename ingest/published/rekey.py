@@ -9,18 +9,24 @@ the store, and its keys in the vault.
 """
 
 import asyncio
-import contextlib
 import hashlib
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 from core.catalogue import Catalogue, Status, Track
 from core.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
-from core.home import Home
-from core.model import ContentKey, DrmProfile, MediaFile, Presentation, Rendition, Rung, Tier
+from core.keysource import KeyRequest, KeySource
+from core.model import (
+    ContentKey,
+    DrmProfile,
+    KeyRotation,
+    MediaFile,
+    Presentation,
+    Rendition,
+    Rung,
+    Tier,
+)
 from core.storage.protocol import ObjectStore
 from ingest.encode.workspace import Workspace, opened
 from ingest.run.assemble import Verifications, check_ivs, packaged_path
@@ -29,43 +35,10 @@ from ingest.run.release import Release, extra_objects, release
 from packager.cmaf.reopen import reopen
 from packager.cmaf.segmenter import Output, package
 from packager.cmaf.verify import verify_file
-from packager.keysource import KeyRequest, KeySource
 from packager.manifest import presentation as presentations
 from packager.protect.protection import Encryption
 
 Keys = Mapping[tuple[Tier, DrmProfile], ContentKey]
-
-
-class Wiring(Protocol):
-    """The part of the command line's wiring that a rotation needs."""
-
-    @property
-    def home(self) -> Home:
-        """Where everything lies."""
-        ...
-
-    def catalogue(self) -> Catalogue:
-        """Made on demand."""
-        ...
-
-    def store(self, url: str | None = None) -> ObjectStore:
-        """Made on demand."""
-        ...
-
-    def key_source(self) -> KeySource:
-        """Made on demand."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """What became of a track: `period` and `kids` are those of its new keys."""
-
-    track_id: str
-    generation: str
-    previous: str
-    period: int
-    kids: tuple[uuid.UUID, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,31 +53,7 @@ class Rekeying:
     license_base: str = ""
 
 
-def run(
-    track_id: str, wiring: Wiring, clock: Callable[[], float], *, license_base: str = ""
-) -> Rotation:
-    """`rotate`, with what the command line hands in."""
-
-    async def rotate_once() -> Rotation:
-        with contextlib.closing(wiring.catalogue()) as catalogue:
-            store = wiring.store()
-            try:
-                parts = Rekeying(
-                    store=store,
-                    catalogue=catalogue,
-                    key_source=wiring.key_source(),
-                    work_dir=wiring.home.work_dir,
-                    clock=clock,
-                    license_base=license_base,
-                )
-                return await rotate(track_id, parts)
-            finally:
-                await store.aclose()
-
-    return asyncio.run(rotate_once())
-
-
-async def rotate(track_id: str, parts: Rekeying) -> Rotation:
+async def rotate(track_id: str, parts: Rekeying) -> KeyRotation:
     """Encrypt a published track with keys that nobody has yet, as a new generation.
 
     Raises:
@@ -150,7 +99,7 @@ async def rotate(track_id: str, parts: Rekeying) -> Rotation:
         )
         workspace.remove()
     kids = tuple(key.description.kid for key in after)
-    return Rotation(track_id, new.generation, previous, period + 1, kids)
+    return KeyRotation(track_id, new.generation, previous, period + 1, kids)
 
 
 def _published(catalogue: Catalogue, track_id: str) -> Track:

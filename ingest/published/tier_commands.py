@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from core.errors import IntegrityError, NotFoundError, RestoringError, ToolkitError
-from core.home import Home
-from core.jsonlines import json_line
+from core.output import json_line
+from core.wiring import Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from core.catalogue import Catalogue, Tail, Track
@@ -21,23 +21,6 @@ INTRO_SEGMENTS = 2
 
 PAGE = 500
 """Tracks fetched from the catalogue at a time."""
-
-
-class Wiring(Protocol):
-    """The part of the command line's wiring that moving tracks needs."""
-
-    @property
-    def home(self) -> Home:
-        """Where everything is kept."""
-        ...
-
-    def catalogue(self) -> "Catalogue":
-        """The catalogue below the home."""
-        ...
-
-    def store(self, url: str | None = None) -> "TieredStore":
-        """Hot and cold store."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,29 +2,20 @@
 
 import asyncio
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from core.errors import NotFoundError
-from core.output import format_time, json_option, print_fields
+from core.output import format_time, json_line, json_option, print_fields
+from core.wiring import Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from core.catalogue import Catalogue, Track
     from core.model import Presentation
     from core.storage.protocol import ObjectStore
-
-
-class Wiring(Protocol):
-    """The part of the command line's wiring that these commands need."""
-
-    def catalogue(self) -> "Catalogue":
-        """The catalogue below the home."""
-        ...
-
-    def store(self, url: str | None = None) -> "ObjectStore":
-        """Hot and cold store."""
-        ...
+    from ingest.published.verify import Report
 
 
 @click.group()
@@ -138,6 +129,43 @@ def remove(wiring: Wiring, track_id: str, *, yes: bool, as_json: bool) -> None:
         catalogue.drop_generation(track_id, generation)
     fields = {"trackId": track_id, "removed": True, "objects": deleted}
     print_fields(fields, as_json=as_json, line=f"{track_id} removed, {deleted} objects deleted")
+
+
+@track.command()
+@click.argument("track_id")
+@click.option(
+    "--master",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Decode, and compare length and position with this.",
+)
+@json_option
+@click.pass_context
+def verify(ctx: click.Context, track_id: str, *, master: Path | None, as_json: bool) -> None:
+    """Check every object of TRACK_ID: decrypt, compare hashes, timing and manifests.
+
+    The exit code is 1 if anything is wrong; what, and in which object, is printed.
+    """
+    from ingest.published.verify import verify_track
+
+    wiring: Wiring = ctx.obj
+    generation = _get(wiring.catalogue(), track_id).entry.generation
+
+    async def run() -> "Report":
+        store = wiring.store()
+        try:
+            keys = wiring.key_source()
+            return await verify_track(track_id, generation, store, keys, master=master)
+        finally:
+            await store.aclose()
+
+    report = asyncio.run(run())
+    if as_json:
+        click.echo(json_line(report.as_json()))
+    else:
+        for line in report.lines():
+            click.echo(line)
+    if report.problems:
+        ctx.exit(1)
 
 
 def _get(catalogue: "Catalogue", track_id: str) -> "Track":

@@ -17,13 +17,13 @@ from uuid import UUID
 import click
 
 from core.errors import IntegrityError, InvalidInputError, NotFoundError, ToolkitError
+from core.keysource import KeyRequest, KeySource
 from core.model import ContentKey, DrmProfile, MediaFile, Presentation, Rendition, Scheme
 from core.storage.protocol import ObjectStore
 from ingest.published.master_compare import compare_with_master
 from ingest.run.publish import generation_prefix, presentation_key
 from ingest.run.sums import SUMS, decode_sums
 from packager.cmaf.verify import Verified, overlapping_ivs, verify_file
-from packager.keysource import KeyRequest, KeySource
 from packager.manifest import presentation as description
 from packager.manifest import timeline
 from packager.manifest.options import ManifestOptions

@@ -24,7 +24,7 @@ from ingest.run.plan import Plan
 from packager.cmaf.grid import segment_samples
 from packager.cmaf.segmenter import Output, package
 from packager.cmaf.verify import Verified, overlapping_ivs, verify_file
-from packager.encoded.source import EncodedTrack
+from packager.encoded.track import EncodedTrack
 from packager.manifest.presentation import seal
 
 Keys = Mapping[tuple[Tier, Scheme], ContentKey]

@@ -7,47 +7,23 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
 from core.errors import InvalidInputError
-from core.home import Home
-from core.jsonlines import json_line
+from core.output import json_line
+from core.wiring import Wiring
 from packager.folder.commands import CBCS_PATTERN, CLEAR_LEAD
 
 if TYPE_CHECKING:  # slow to import: for the type checker alone
-    from core.catalogue import Catalogue
     from core.model import Ladder
-    from core.storage.protocol import ObjectStore
     from ingest.encode.toolchain import Toolchain
     from ingest.run.pipeline import Collaborators
     from ingest.run.plan import Options
     from ingest.run.report import Outcome
-    from packager.keysource import KeySource
 
 FILE = click.Path(dir_okay=False, path_type=Path)
-
-
-class Wiring(Protocol):
-    """What the composition root hands in."""
-
-    @property
-    def home(self) -> Home:
-        """Where everything lies."""
-        ...
-
-    def catalogue(self) -> "Catalogue":
-        """Made on demand."""
-        ...
-
-    def store(self, url: str | None = None) -> "ObjectStore":
-        """Made on demand."""
-        ...
-
-    def key_source(self) -> "KeySource":
-        """Made on demand."""
-        ...
 
 
 @click.command()

@@ -22,6 +22,7 @@ from core.errors import (
     ToolkitError,
     UnavailableError,
 )
+from core.keysource import KeyRequest, KeySource
 from core.model import ContentKey, Loudness, Presentation, Rendition, Rung
 from core.storage.protocol import ObjectStore
 from ingest.encode.children import Children
@@ -37,7 +38,6 @@ from ingest.run.plan import Options, Plan, beside, doubles, plan
 from ingest.run.publish import generation_prefix, presentation_key
 from ingest.run.release import Release, extra_objects, release, settle
 from ingest.run.report import Outcome
-from packager.keysource import KeyRequest, KeySource
 from packager.manifest import presentation as presentations
 
 _T = TypeVar("_T")

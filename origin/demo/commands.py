@@ -10,39 +10,21 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import click
 
 from core.errors import ToolkitError
 from core.home import Home
+from core.wiring import Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
-    from core.catalogue import Catalogue
-    from core.storage import ObjectStore
     from origin.demo.page_server import DemoPage
 
 STOP_TIMEOUT_S = 15.0
 """How long the server may take to end before it is killed."""
 SYNTHESIS_TIMEOUT_S = 600.0
 """How long making the masters may take."""
-
-
-class Wiring(Protocol):
-    """The part of the command line's wiring that the demo needs."""
-
-    @property
-    def home(self) -> Home:
-        """Where everything is kept."""
-        ...
-
-    def catalogue(self) -> "Catalogue":
-        """The catalogue below the home."""
-        ...
-
-    def store(self, url: str | None = None) -> "ObjectStore":
-        """The store below the home."""
-        ...
 
 
 @click.command()

@@ -5,7 +5,7 @@ from itertools import accumulate, pairwise
 
 from core.errors import InvalidInputError
 from core.model import Timing
-from packager.encoded.source import EncodedTrack
+from packager.encoded.track import EncodedTrack
 from packager.mp4.sidx import MAX_REFERENCES
 
 SEGMENT_MS = 3840

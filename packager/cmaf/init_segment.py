@@ -1,7 +1,7 @@
 """The init segment: what a CMAF audio track says about itself before its first fragment."""
 
 from core.model import Codec, Loudness, Scheme
-from packager.encoded.source import EncodedTrack
+from packager.encoded.track import EncodedTrack
 from packager.mp4.ftyp import FileType
 from packager.mp4.ludt import LoudnessBox, LoudnessInfo
 from packager.mp4.moov import Movie

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from core.errors import IntegrityError, MalformedBoxError
 from core.model import ContentKey, DrmProfile, MediaFile, Rendition
-from packager.encoded.source import EncodedTrack, map_file, release
+from packager.encoded.mapped_file import map_file, release
+from packager.encoded.track import EncodedTrack
 from packager.mp4.grammar import Bytes, only, read_boxes
 from packager.mp4.moof import MovieFragment
 from packager.mp4.moof_size import IV_SIZE

@@ -22,7 +22,8 @@ from core.model import (
 )
 from packager.cmaf.grid import Grid, bitrates, edited_ticks, grid_of
 from packager.cmaf.init_segment import init_segment, loudness_box, roll_distance
-from packager.encoded.source import EncodedTrack, release
+from packager.encoded.mapped_file import release
+from packager.encoded.track import EncodedTrack
 from packager.mp4.grammar import HEADER_SIZE, Bytes
 from packager.mp4.ludt import LoudnessBox
 from packager.mp4.moof import MovieFragment
@@ -30,7 +31,7 @@ from packager.mp4.moof_size import moof_size
 from packager.mp4.senc import SampleEncryption
 from packager.mp4.sidx import MAX_REFERENCE_SIZE, Reference, SegmentIndex
 from packager.protect import cenc
-from packager.protect.cenc import Ciphers
+from packager.protect.ciphers import Ciphers, ciphers_for
 from packager.protect.protection import NO_CHOICES, Encryption, FileProtection
 
 
@@ -118,7 +119,7 @@ def _write(
     packets: "_Hash",
 ) -> str:
     """Stream all fragments to all files; the SHA-256 of the packets."""
-    using = cenc.ciphers_for(len(track.payload) * len(files))
+    using = ciphers_for(len(track.payload) * len(files))
     at = 0
     for batch in _batches(grid, sizes):
         first, end = batch[0].first, batch[-1].end

@@ -21,7 +21,8 @@ from packager.cmaf.init_segment import (
     protection_of,
     roll_distance,
 )
-from packager.encoded.source import EncodedTrack, describe, map_file, release
+from packager.encoded.mapped_file import map_file, release
+from packager.encoded.track import EncodedTrack, describe
 from packager.mp4.ftyp import FileType
 from packager.mp4.grammar import HEADER_SIZE, Bytes, read_boxes
 from packager.mp4.moof import MovieFragment
@@ -30,6 +31,7 @@ from packager.mp4.moov import Movie
 from packager.mp4.sidx import Reference, SegmentIndex
 from packager.mp4.stsd import AudioEntry
 from packager.protect import cenc
+from packager.protect.ciphers import ciphers_for
 from packager.protect.protection import FileProtection
 
 
@@ -96,7 +98,7 @@ class _Check:
         self._rendition, self._file, self._keys = rendition, file, keys
         self._where = f"{rendition.name}/{file.drm}"
         self._proof = _Hashes(rendition, file) if made is None else _Same(made)
-        self._ciphers = cenc.ciphers_for(file.size)
+        self._ciphers = ciphers_for(file.size)
         self._count = 0
         self._how = FileProtection(DrmProfile.CLEAR)
         self._first_iv: int | None = None

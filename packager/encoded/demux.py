@@ -18,7 +18,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from core.errors import InvalidInputError
-from packager.encoded.source import (
+from packager.encoded.track import (
     MAX_PACKET_SIZE,
     EncodedTrack,
     PacketTiming,

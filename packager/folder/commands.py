@@ -1,30 +1,26 @@
-"""The packager's commands: `inspect`, `package` and `track verify`."""
+"""`tonearm package`."""
 
 import os
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.errors import InvalidInputError, NotFoundError
-from core.jsonlines import json_line
+from core.errors import InvalidInputError
+from core.output import json_line, json_option
+from core.wiring import Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from collections.abc import Iterator, Sequence
 
-    from core.catalogue import Catalogue
+    from core.keysource import KeySource
     from core.model import Scheme
-    from core.storage.protocol import ObjectStore
-    from ingest.published.verify import Report
     from packager.folder.folder import Input, Keys, Layout, Packaged
     from packager.folder.raw_keys import Licensing, RawKey
-    from packager.keysource import KeySource
 
 FILE = click.Path(dir_okay=False, path_type=Path)
-READABLE = click.Path(exists=True, dir_okay=False, path_type=Path)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 CLEAR_LEAD = click.option(
     "--clear-lead",
     "--clear_lead",
@@ -42,55 +38,6 @@ CBCS_PATTERN = click.option(
     help="How cbcs is signalled; the encryption is the same.",
 )
 """The last two also of `tonearm ingest`."""
-
-
-class Wiring(Protocol):
-    """What the composition root hands in."""
-
-    def catalogue(self) -> "Catalogue":
-        """Made on demand."""
-        ...
-
-    def store(self, url: str | None = None) -> "ObjectStore":
-        """Made on demand."""
-        ...
-
-    def key_source(self, url: str | None = None) -> "KeySource":
-        """Made on demand."""
-        ...
-
-
-@click.command()
-@click.argument("where", metavar="FILE|URL")
-@click.option("--all", "everything", is_flag=True, help="Up to 1000 fragments' boxes [2].")
-@JSON
-@click.pass_context
-def inspect(ctx: click.Context, where: str, *, everything: bool, as_json: bool) -> None:
-    """Show the boxes, timing, encryption and loudness of any MP4; never a key.
-
-    A file that is broken or cut short is shown as far as it goes, with the places where it breaks,
-    and the exit code is 1. Of a URL only the headers are fetched, by range requests.
-    """
-    from packager.inspection import inspection
-    from packager.inspection.media_bytes import open_media
-    from packager.inspection.text import lines_of
-
-    shown = inspection.MAX_SHOWN_FRAGMENTS if everything else inspection.SHOWN_FRAGMENTS
-    with open_media(where) as (name, source):
-        found = inspection.inspect(source, shown_fragments=shown)
-    if as_json:
-        click.echo(json_line(inspection.as_json(found, name)))
-    else:
-        click.echo(f"{click.style(name, bold=True)}  {found.size} bytes", color=_colour())
-        for line in lines_of(found, everything=everything):
-            click.echo(line, color=_colour())
-    if found.problems:
-        ctx.exit(1)
-
-
-def _colour() -> bool | None:
-    """None lets click decide by the terminal; see no-color.org."""
-    return False if os.environ.get("NO_COLOR") else None
 
 
 @click.command()
@@ -168,7 +115,7 @@ def _colour() -> bool | None:
     metavar="NAME",
     help="DASH manifest.",
 )
-@JSON
+@json_option
 @click.pass_obj
 def package(  # noqa: PLR0913 - click hands one argument for each option
     wiring: Wiring,
@@ -280,7 +227,7 @@ def _raw_keys(
 
 
 def _track_keys(source: "KeySource", track_id: str) -> "Keys":
-    from packager.keysource import KeyRequest
+    from core.keysource import KeyRequest
 
     return lambda tiers, schemes, periods: [
         key
@@ -323,41 +270,3 @@ def _print_packaged(
         click.echo(f"{row['name']}\t{row['codecs']}\t{row['segments']} segments\t{row['input']}")
     for manifest in done.manifests:
         click.echo(output / manifest)
-
-
-@click.command()
-@click.argument("track_id")
-@click.option("--master", type=READABLE, help="Decode, and compare length and position with this.")
-@JSON
-@click.pass_context
-def verify(ctx: click.Context, track_id: str, *, master: Path | None, as_json: bool) -> None:
-    """Check every object of TRACK_ID: decrypt, compare hashes, timing and manifests.
-
-    The exit code is 1 if anything is wrong; what, and in which object, is printed.
-    """
-    import asyncio
-
-    from ingest.published.verify import verify_track
-
-    wiring: Wiring = ctx.obj
-    found = wiring.catalogue().get(track_id)
-    if found is None:
-        raise NotFoundError(f"there is no track {track_id}", hint="see: tonearm track list")
-    generation = found.entry.generation
-
-    async def run() -> "Report":
-        store = wiring.store()
-        try:
-            keys = wiring.key_source()
-            return await verify_track(track_id, generation, store, keys, master=master)
-        finally:
-            await store.aclose()
-
-    report = asyncio.run(run())
-    if as_json:
-        click.echo(json_line(report.as_json()))
-    else:
-        for line in report.lines():
-            click.echo(line, color=_colour())
-    if report.problems:
-        ctx.exit(1)

@@ -30,7 +30,8 @@ from core.model import (
 from packager.cmaf.grid import SEGMENT_MS, grid_of
 from packager.cmaf.segmenter import Output, package
 from packager.cmaf.verify import Verified, overlapping_ivs, verify_file
-from packager.encoded.source import EncodedTrack, read_any
+from packager.encoded.source import read_any
+from packager.encoded.track import EncodedTrack
 from packager.manifest import dash, hls
 from packager.manifest.options import ManifestOptions
 from packager.protect.protection import Encryption, FileProtection

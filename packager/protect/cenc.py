@@ -3,16 +3,14 @@
 A cipher object per sample costs ten times the encryption of the sample, so each call makes one and
 takes it from sample to sample: by a new nonce in CTR mode, by a first block in CBC mode that
 undoes what the sample before has left behind. `packager.protect.cenc_across` gives the same bytes
-in half the time, but loading numpy takes as long as encrypting an hour of music: `ciphers_for`
+in half the time, but loading numpy takes as long as encrypting an hour of music: `ciphers`
 weighs that. `bench/packaging.py` measures both, and other ways.
 
 Samples lie one after the other: `data` is all of them, `sizes` the bytes of each.
 """
 
-import sys
 from array import array
 from collections.abc import Sequence
-from typing import Protocol
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -24,32 +22,7 @@ from packager.mp4.grammar import Bytes, big_endian
 BLOCK = 16
 BATCH_SIZE = 1 << 20
 """Bytes that callers should hand over at once: enough to amortise, few enough for the caches."""
-WORTH_LOADING = 1 << 27
-"""Bytes to encrypt from which numpy has saved more CPU time than loading it takes."""
 _IV_END = 1 << 64
-
-
-class Ciphers(Protocol):
-    """The functions of this module that encrypt, in one of two ways."""
-
-    def cenc_crypt(self, key: bytes, first_iv: int, data: Bytes, sizes: Sequence[int], /) -> Bytes:
-        """See below."""
-        ...
-
-    def cbcs_encrypt(
-        self, key: bytes, constant_iv: bytes, data: Bytes, sizes: Sequence[int], /
-    ) -> Bytes:
-        """See below."""
-        ...
-
-
-def ciphers_for(size: int) -> Ciphers:
-    """What takes less CPU time for *size* bytes, loading included."""
-    if "numpy" not in sys.modules and size < WORTH_LOADING:
-        return sys.modules[__name__]
-    from packager.protect import cenc_across  # noqa: PLC0415  # see above
-
-    return cenc_across
 
 
 def sample_ivs(first: int, count: int) -> bytes:

@@ -16,7 +16,7 @@ from packager.mp4.moof_size import IV_SIZE
 from packager.mp4.seig import KeyGroup
 from packager.mp4.tenc import TrackEncryption
 from packager.protect import cenc
-from packager.protect.cenc import Ciphers
+from packager.protect.ciphers import Ciphers
 
 FULL_PATTERN_BLOCKS = 10
 """Of a pattern of 10:0: all blocks, as with 0:0, but said in the way some devices need it."""

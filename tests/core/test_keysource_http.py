@@ -14,14 +14,14 @@ from aiohttp import web
 
 from core.errors import IntegrityError, InvalidInputError, UnauthorizedError, UnavailableError
 from core.grants import open_operator
+from core.keysource import KeyRequest
+from core.keysource_http import ATTEMPTS, MAX_ANSWER_SIZE, MAX_BACKOFF_S, HttpKeySource
 from core.model import Scheme, Tier
 from core.telemetry import Metrics, open_log
 from core.web import create_app
 from keyserver.app import KeyServer, setup
 from keyserver.signals import SYSTEMS
 from keyserver.vault import Vault
-from packager.keysource import KeyRequest
-from packager.keysource_http import ATTEMPTS, MAX_ANSWER_SIZE, MAX_BACKOFF_S, HttpKeySource
 
 NOW = 1_800_000_000
 OPERATOR = b"o" * 32

@@ -20,11 +20,11 @@ import pytest
 
 from core.catalogue import Catalogue
 from core.home import Home
+from core.keysource import KeyRequest
 from core.model import Scheme, Tier
 from core.storage.local import LocalStore
 from keyserver.vault import Vault
 from packager.cmaf.verify import verify_file
-from packager.keysource import KeyRequest
 from packager.manifest.presentation import decode
 from tests.ingest.conftest import music, write_wav
 

@@ -24,7 +24,7 @@ from core.model import (
 )
 from packager.cmaf.grid import segment_samples
 from packager.cmaf.segmenter import Output, package
-from packager.encoded.source import EncodedTrack
+from packager.encoded.track import EncodedTrack
 from packager.mp4.dfla import FlacConfig
 from packager.mp4.dops import OpusConfig
 from packager.mp4.esds import AacConfig

@@ -8,7 +8,7 @@ import pytest
 
 from fuzz import seeds
 from fuzz.targets import TARGETS
-from packager.encoded.source import read_mp4
+from packager.encoded.fast_mp4 import read_mp4
 
 CORPUS = Path(__file__).parent.parent / "golden" / "fuzz"
 CPU_S = 2.0

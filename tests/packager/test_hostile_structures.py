@@ -12,7 +12,8 @@ from core.errors import IntegrityError, InvalidInputError
 from core.model import DrmProfile
 from fuzz import seeds
 from packager.cmaf.verify import verify_file
-from packager.encoded.source import read_any, read_mp4
+from packager.encoded.fast_mp4 import read_mp4
+from packager.encoded.source import read_any
 from packager.mp4.grammar import MAX_BOXES, box, full_box
 
 ROOT = Path(__file__).parent.parent.parent
@@ -166,7 +167,7 @@ MEASURE = """
 import contextlib, re, sys, time
 from pathlib import Path
 from core.errors import InvalidInputError
-from packager.encoded.source import read_mp4
+from packager.encoded.fast_mp4 import read_mp4
 
 def peak_kib():  # getrusage would tell the peak of whoever started this process
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

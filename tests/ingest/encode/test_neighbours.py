@@ -11,7 +11,7 @@ from ingest.encode.children import Children
 from ingest.encode.neighbours import ALONE, Rolls, can_roll, cut_off, edges, rolls
 from ingest.encode.transcode import ROLL_SAMPLES, Job, Output, transcode
 from ingest.master.probe import probe
-from packager.encoded.source import read_mp4
+from packager.encoded.fast_mp4 import read_mp4
 from packager.manifest import presentation
 from tests.ingest.conftest import music, write_wav
 

@@ -16,7 +16,7 @@ from ingest.encode.toolchain import find_toolchain
 from ingest.encode.transcode import Job, Output, command, transcode
 from ingest.master.probe import probe
 from ingest.measure.meters import Meters
-from packager.encoded.source import read_mp4
+from packager.encoded.fast_mp4 import read_mp4
 from tests.ingest.conftest import music, run_ffmpeg, write_wav
 
 MIN_CORRELATION = 0.85

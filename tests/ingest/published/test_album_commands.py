@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from cli import Wiring
+from cli import wire
 from core.catalogue import TrackEntry
 from core.errors import ConflictError, NotFoundError
 from core.home import Home
@@ -20,7 +20,7 @@ from tests.packager.manifest.examples import track
 @pytest.fixture
 def wiring(tmp_path):
     """Two tracks of one album; the second by name is heard first."""
-    wiring = Wiring(Home(tmp_path), dict.fromkeys(("store", "cold_store", "key_source")))
+    wiring = wire(Home(tmp_path))
     for position, track_id in ((2, "a-track"), (1, "b-track")):
         publish(wiring, track_id, position, 200_000 + position)
     return wiring

@@ -9,7 +9,7 @@ import pytest
 from core.errors import IntegrityError, InvalidInputError
 from core.model import DrmProfile
 from ingest.published.master_compare import compare_with_master
-from packager.encoded.source import read_mp4
+from packager.encoded.fast_mp4 import read_mp4
 
 CODECS = {"aac": "-c:a aac", "opus": "-c:a libopus -ar 48000", "flac": "-c:a flac -frame_size 4096"}
 

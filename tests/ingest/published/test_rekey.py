@@ -20,6 +20,7 @@ from core.catalogue import Catalogue
 from core.errors import ConflictError, IntegrityError
 from core.grants import PlaybackGrant, sign_playback
 from core.home import Home
+from core.keysource import KeyRequest
 from core.model import DrmProfile, Tier
 from core.storage.local import LocalStore
 from core.telemetry import Metrics, open_log
@@ -29,7 +30,6 @@ from keyserver.app import KeyServer, setup
 from keyserver.vault import Vault
 from packager.cmaf.reopen import reopen
 from packager.cmaf.verify import verify_file
-from packager.keysource import KeyRequest
 from packager.manifest.presentation import decode
 from tests.ingest.conftest import ROOT
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from cli import Wiring
+from cli import wire
 from core.catalogue import Tail, TrackEntry
 from core.home import Home
 from core.model import (
@@ -38,7 +38,7 @@ LOUDNESS = Loudness(-14.0, 5.0, -10.0, -12.0, -1.0)
 
 @pytest.fixture
 def wiring(tmp_path):
-    return Wiring(Home(tmp_path), dict.fromkeys(("store", "cold_store", "key_source")))
+    return wire(Home(tmp_path))
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli import cli
+from core.keysource import KeyRequest
 from core.model import (
     Codec,
     ContentKey,
@@ -33,7 +34,6 @@ from ingest.run.publish import publish
 from ingest.run.release import extra_objects
 from ingest.run.sums import SUMS
 from packager.cmaf.segmenter import Output, package
-from packager.keysource import KeyRequest
 from packager.manifest import presentation as description
 from packager.manifest.presentation import seal
 from packager.protect.protection import Encryption

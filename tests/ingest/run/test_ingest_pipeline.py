@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from core.keysource import KeyRequest
 from core.model import DrmProfile, Scheme, Tier
 from ingest.encode.ladder import MUSIC, with_lossless
 from ingest.run.pipeline import Ingest, Stage
 from ingest.run.plan import Options
 from packager.cmaf.verify import verify_file
-from packager.keysource import KeyRequest
 from packager.manifest.presentation import decode
 from tests.ingest.conftest import music, write_wav
 

@@ -13,7 +13,7 @@ from core.errors import InvalidInputError
 from core.model import Codec, DrmProfile, Loudness, Timing
 from packager.cmaf.grid import bitrates, edited_ticks, grid_of, segment_samples
 from packager.cmaf.segmenter import Output
-from packager.encoded.source import read_mp4
+from packager.encoded.fast_mp4 import read_mp4
 from packager.mp4 import grammar
 from packager.mp4.moov import Movie
 from packager.mp4.sidx import SegmentIndex
@@ -257,7 +257,7 @@ from core.model import *
 from packager.cmaf.grid import segment_samples
 from packager.mp4.esds import AacConfig
 from packager.cmaf.segmenter import Output, package
-from packager.encoded.source import EncodedTrack
+from packager.encoded.track import EncodedTrack
 folder, packets = Path(sys.argv[1]), 150_000
 importlib.import_module("packager." + sys.argv[2])
 with (folder / "payload").open("w+b") as file:

@@ -10,7 +10,7 @@ from core.errors import IntegrityError
 from core.model import Codec, DrmProfile, Timing
 from packager.cmaf.segmenter import Output
 from packager.cmaf.verify import Verified, overlapping_ivs, verify_file
-from packager.encoded.source import read_mp4
+from packager.encoded.fast_mp4 import read_mp4
 from packager.mp4 import grammar
 
 

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidInputError, MalformedBoxError
 from core.model import Codec, Timing
-from packager.encoded.source import opus_samples, read_any, read_mp4
+from packager.encoded.fast_mp4 import read_mp4
+from packager.encoded.source import read_any
+from packager.encoded.track import opus_samples
 
 SAMPLES_48K = 485_904
 """What the encoders were given: 10.123 s."""

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidInputError
 from packager.protect import cenc, cenc_across
+from packager.protect.ciphers import WORTH_LOADING
 
 KEY = bytes(range(16))
 batches = st.lists(
@@ -81,13 +82,16 @@ def test_samples_shorter_than_a_block_stay_clear_in_cbcs(ciphers):
     "before, size, chosen",
     [
         ("", 10_000_000, "packager.protect.cenc"),
-        ("", cenc.WORTH_LOADING, "packager.protect.cenc_across"),
+        ("", WORTH_LOADING, "packager.protect.cenc_across"),
         ("import numpy; ", 10_000_000, "packager.protect.cenc_across"),
     ],
     ids=["a song", "hours", "loaded already"],
 )
 def test_numpy_is_loaded_only_where_that_pays(before, size, chosen):
-    code = f"{before}from packager import cenc; print(cenc.ciphers_for({size}).__name__)"
+    code = (
+        f"{before}from packager.protect.ciphers import ciphers_for\n"
+        f"print(ciphers_for({size}).__name__)"
+    )
 
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 

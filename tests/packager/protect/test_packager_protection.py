@@ -13,7 +13,7 @@ from core.model import DrmProfile, DrmSignal, Scheme
 from packager.cmaf.reopen import reopen
 from packager.cmaf.segmenter import Output
 from packager.cmaf.verify import verify_file
-from packager.encoded.source import read_mp4
+from packager.encoded.fast_mp4 import read_mp4
 from packager.mp4 import grammar
 from packager.mp4.moof import MovieFragment
 from packager.mp4.moov import Movie

@@ -25,8 +25,8 @@ from core.errors import (
     UnavailableError,
 )
 from core.grants import sign_operator
+from core.keysource import KeyRequest
 from core.model import ContentKey, DrmSignal, HlsKeyTag, KeyDescription, Scheme, Tier
-from packager.keysource import KeyRequest
 
 PATH = "/v1/keys"
 TIMEOUT_S = 5.0
@@ -51,7 +51,7 @@ _TRY_AGAIN = (429, 500, 502, 503, 504)
 
 @dataclass(frozen=True, slots=True)
 class HttpKeySource:
-    """The key server at `base_url`; a `packager.keysource.KeySource`.
+    """The key server at `base_url`; a `core.keysource.KeySource`.
 
     Attributes:
         base_url: Scheme, host, port and perhaps a path; https, or http on this machine.
