@@ -7,4 +7,5 @@ from tests.packager.conftest import (  # noqa: F401 - fixtures
     packet_hashes,
     shaka,
     synthetic,
+    transcode,
 )
