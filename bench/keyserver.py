@@ -25,11 +25,11 @@ import uvloop
 from aiohttp import web
 
 from core.grants import PlaybackGrant, sign_playback
+from core.ids import write_base64url
 from core.model import Scheme, Tier
 from core.telemetry import Metrics
 from core.web import create_app
 from keyserver.app import KeyServer, setup
-from keyserver.eme import b64url
 from keyserver.exchange import KeyQuery
 from keyserver.vault import Vault
 
@@ -91,7 +91,7 @@ def request_bytes(kids: list[uuid.UUID], track: str) -> bytes:
     """A whole licence request, as Chromium's ClearKey and a player send it."""
     now_s = int(time.time())
     grant = PlaybackGrant("user", "device", uuid.uuid4().hex, track, Tier.HIGH, now_s, now_s + 180)
-    body = json.dumps({"kids": [b64url(kid.bytes) for kid in kids], "type": "temporary"})
+    body = json.dumps({"kids": [write_base64url(kid.bytes) for kid in kids], "type": "temporary"})
     return (
         "POST /v1/license/clearkey HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"Authorization: Bearer {sign_playback(grant, PLAYBACK)}\r\n"

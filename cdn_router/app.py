@@ -23,13 +23,11 @@ from cdn_router.steering import (
     steering_manifest,
     takes_clones,
 )
+from core import ids
 from core.errors import InvalidInputError, SignatureError, ToolkitError, UnauthorizedError
 from core.grants import UrlGrant, open_operator, open_playback
 from core.model import SessionContext
 from core.web import METRICS, NO_STORE, bearer
-
-MAX_NAME_LENGTH = 64
-"""Characters of an id in a request."""
 
 THROUGHPUT_BUCKETS_BPS = (96e3, 160e3, 320e3, 1e6, 2e6, 5e6, 20e6, 100e6)
 """The borders of the lossy rungs, then powers."""
@@ -215,11 +213,13 @@ async def _json(request: web.Request) -> Any:
 
 
 def _context(body: Any) -> SessionContext:
-    names = ("sessionId", "region", "trackId")
-    values = [body.get(name) if isinstance(body, dict) else None for name in names]
-    if not all(isinstance(v, str) and 0 < len(v) <= MAX_NAME_LENGTH for v in values):
-        raise InvalidInputError("the choice needs sessionId, region and trackId")
-    return SessionContext(*values)  # type: ignore[arg-type]  # all three were just seen to be str
+    if not isinstance(body, dict):
+        raise InvalidInputError("the body is not an object", hint="see the API's page")
+    return SessionContext(
+        ids.SESSION_ID.check(body.get("sessionId"), "sessionId"),
+        ids.REGION.check(body.get("region"), "region"),
+        ids.TRACK_ID.check(body.get("trackId"), "trackId"),
+    )
 
 
 async def _explain(request: web.Request) -> web.Response:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from core.errors import InvalidInputError
+from core.ids import PATHWAY_ID
 
 MAX_REPORTS = 100
 """Reports, or lines, in one request."""
@@ -90,7 +91,7 @@ def _from_json(item: Any) -> Report:
     if not isinstance(item, dict):
         raise InvalidInputError("a report is not an object", hint=_HINT)
     pathway, failed = item.get("pathway"), item.get("failed", False)
-    if not isinstance(pathway, str) or not 0 < len(pathway) <= 128 or not isinstance(failed, bool):
+    if not isinstance(pathway, str) or not PATHWAY_ID.fits(pathway) or not isinstance(failed, bool):
         raise InvalidInputError("a report does not name its pathway", hint=_HINT)
     rtt_ms, first_byte_ms = (_number(item.get(name)) for name in ("rttMs", "firstByteMs"))
     if failed:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:  # slow to import, and help must be quick
 
 SHOW_TIMEOUT_S = 5.0
 """How long `router show` waits for the router."""
-URL_KEY_ID = "k1"
-"""The key id of the ring's secret for URL tokens, as the origin signs them."""
 
 
 def setup_role(app: "web.Application", wiring: Wiring, options: "ServeOptions") -> None:
@@ -29,6 +27,7 @@ def setup_role(app: "web.Application", wiring: Wiring, options: "ServeOptions") 
     from cdn_router.app import setup
     from cdn_router.router import Limits, Router
     from core.grants import UrlSigner
+    from core.ids import URL_KEY_ID
 
     ring, state = wiring.home.keyring, wiring.state()
     ttl_s = options.steering_ttl_s

@@ -12,13 +12,12 @@ whatever was wrong, but for expiry, which clients must be able to tell apart.
 import hashlib
 import hmac
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from binascii import Error as Base64Error
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from core.errors import SignatureError, UnauthorizedError
+from core import ids
+from core.errors import InvalidInputError, SignatureError, UnauthorizedError
 from core.model import Tier
 
 URL_TTL_S = 15 * 60
@@ -29,9 +28,12 @@ CLOCK_SKEW_S = 30
 """How far ahead another server's clock may be; it never extends a life."""
 MAX_TOKEN_LENGTH = 2048
 """Characters of a token before it is not even looked at."""
+DEVICES = 5
+"""How many devices a listener may have whose token says nothing about it."""
+MAX_DEVICES = 100
+"""More than that is no listener."""
 
 _MAC_SIZE = 16  # 128 bits: forging takes 2^127 tries at a server that counts them
-_FIELD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 
 
@@ -68,14 +70,22 @@ class UrlSigner:
         assert self.active in self.secrets
 
     def sign(self, grant: UrlGrant) -> str:
-        """A token of URL-safe characters; the same grant gives the same token."""
+        """A token of URL-safe characters; the same grant gives the same token.
+
+        Raises:
+            InvalidInputError: A field of *grant* would not survive the token.
+        """
         fields = (
-            self.active, str(grant.expires_s), grant.track_id, grant.tier.value,
-            grant.region, grant.session_id,
-        )  # fmt: skip
-        assert all(_FIELD.fullmatch(f) for f in fields), "a field would not survive the token"
+            ids.SIGNING_KEY_ID.check(self.active),
+            str(grant.expires_s),
+            ids.TRACK_ID.check(grant.track_id),
+            grant.tier.value,
+            ids.REGION.check(grant.region),
+            ids.SESSION_ID.check(grant.session_id),
+        )
         payload = "~".join(fields).encode()
-        return f"{_b64(payload)}.{_b64(self._mac(self.secrets[self.active], payload))}"
+        mac = self._mac(self.secrets[self.active], payload)
+        return f"{ids.write_base64url(payload)}.{ids.write_base64url(mac)}"
 
     def open(self, token: str, *, now_s: float) -> UrlGrant:
         """The grant in *token*.
@@ -86,10 +96,10 @@ class UrlSigner:
         """
         try:
             encoded, mac = token[:MAX_TOKEN_LENGTH].split(".")
-            payload = _unb64(encoded)
+            payload = ids.read_base64url(encoded)
             kid, expires, track_id, tier, region, session_id = payload.decode("ascii").split("~")
-            given = _unb64(mac)
-        except ValueError:
+            given = ids.read_base64url(mac)
+        except (ValueError, InvalidInputError):
             raise signature_error() from None
         # an unknown key id costs the same as a wrong signature
         expected = self._mac(self.secrets.get(kid, b"\0" * 32), payload)
@@ -121,12 +131,18 @@ class PlaybackGrant:
 
 
 def sign_playback(grant: PlaybackGrant, secret: bytes) -> str:
-    """A JWT (HS256) that says *grant*."""
+    """A JWT (HS256) that says *grant*.
+
+    Raises:
+        InvalidInputError: A field of it is none that `open_playback` takes.
+    """
     assert 0 < grant.expires_s - grant.issued_s <= PLAYBACK_TTL_S
     return _encode(
         {
-            "aud": "playback", "sub": grant.subject, "did": grant.device_id,
-            "sid": grant.session_id, "trk": grant.track_id, "tier": grant.tier.value,
+            "aud": "playback", "sub": ids.SUBJECT.check(grant.subject),
+            "did": ids.DEVICE_ID.check(grant.device_id),
+            "sid": ids.SESSION_ID.check(grant.session_id),
+            "trk": ids.TRACK_ID.check(grant.track_id), "tier": grant.tier.value,
             "iat": grant.issued_s, "exp": grant.expires_s,
         },
         secret,
@@ -147,11 +163,18 @@ def open_playback(token: str, secret: bytes, *, now_s: float, grace_s: float = 0
     """
     claims = _decode(token, secret, audience="playback")
     issued_s, expires_s = _lifetime(claims, now_s=now_s, longest_s=PLAYBACK_TTL_S, grace_s=grace_s)
-    texts = [claims.get(name) for name in ("sub", "did", "sid", "trk", "tier")]
-    if not all(isinstance(t, str) and t for t in texts) or texts[-1] not in list(Tier):
-        raise _unauthorized()
-    subject, device_id, session_id, track_id, tier = (str(t) for t in texts)
-    return PlaybackGrant(subject, device_id, session_id, track_id, Tier(tier), issued_s, expires_s)
+    try:
+        return PlaybackGrant(
+            ids.SUBJECT.check(claims.get("sub")),
+            ids.DEVICE_ID.check(claims.get("did")),
+            ids.SESSION_ID.check(claims.get("sid")),
+            ids.TRACK_ID.check(claims.get("trk")),
+            ids.check_member(Tier, claims.get("tier"), "tier"),
+            issued_s,
+            expires_s,
+        )
+    except InvalidInputError:
+        raise _unauthorized() from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +184,7 @@ class User:
     subject: str
     tier: Tier
     region: str
-    device_limit: int = 5
+    device_limit: int = DEVICES
 
 
 USER_TTL_S = 24 * 3600
@@ -169,11 +192,15 @@ USER_TTL_S = 24 * 3600
 
 
 def sign_user(user: User, secret: bytes, *, now_s: int, ttl_s: int) -> str:
-    """A user JWT for development; a real service has its own issuer."""
+    """A user JWT for development; a real service has its own issuer.
+
+    Raises:
+        InvalidInputError: No server would take the subject or the region.
+    """
     return _encode(
         {
-            "aud": "tonearm", "sub": user.subject, "tier": user.tier.value,
-            "region": user.region, "devices": user.device_limit,
+            "aud": "tonearm", "sub": ids.SUBJECT.check(user.subject), "tier": user.tier.value,
+            "region": ids.REGION.check(user.region), "devices": user.device_limit,
             "iat": now_s, "exp": now_s + ttl_s,
         },
         secret,
@@ -188,19 +215,18 @@ def open_user(token: str, secret: bytes, *, now_s: float) -> User:
     """
     claims = _decode(token, secret, audience="tonearm")
     _lifetime(claims, now_s=now_s, longest_s=USER_TTL_S)
-    subject, tier, region = claims.get("sub"), claims.get("tier"), claims.get("region", "ww")
-    devices = claims.get("devices", 5)
-    if (
-        not isinstance(subject, str)
-        or not 0 < len(subject) <= 128
-        or tier not in list(Tier)
-        or not isinstance(region, str)
-        or not re.fullmatch(r"[a-z0-9-]{1,16}", region)
-        or type(devices) is not int
-        or not 0 < devices <= 100
-    ):
+    devices = claims.get("devices", DEVICES)
+    if type(devices) is not int or not 0 < devices <= MAX_DEVICES:
         raise _unauthorized()
-    return User(subject, Tier(tier), region, devices)
+    try:
+        return User(
+            ids.SUBJECT.check(claims.get("sub")),
+            ids.check_member(Tier, claims.get("tier"), "tier"),
+            ids.REGION.check(claims.get("region", ids.EVERYWHERE)),
+            devices,
+        )
+    except InvalidInputError:
+        raise _unauthorized() from None
 
 
 OPERATOR_TTL_S = 300
@@ -264,18 +290,3 @@ def _unauthorized() -> UnauthorizedError:
     return UnauthorizedError(
         "the token is missing or not valid", hint="send 'Authorization: Bearer'"
     )
-
-
-def _b64(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _unb64(text: str) -> bytes:
-    """Strict: one text for one value, or text-keyed limits could be bypassed."""
-    try:
-        data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except Base64Error as error:
-        raise ValueError(str(error)) from None
-    if _b64(data) != text:
-        raise ValueError("not canonical base64url")
-    return data

@@ -7,7 +7,6 @@ Redirects and proxies are not followed: the request is a credential and the answ
 import json
 import ssl
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import Message
@@ -15,8 +14,8 @@ from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
-from uuid import UUID
 
+from core import ids
 from core.errors import (
     IntegrityError,
     InvalidInputError,
@@ -41,9 +40,6 @@ MAX_BACKOFF_S = 5.0
 """Longest wait between two tries, also if the server asks for more."""
 MAX_ANSWER_SIZE = 1024 * 1024
 """Bytes; eight keys with the signals of every DRM system need about 30 kB."""
-
-KEY_SIZE = 16
-IV_SIZES = {Scheme.CBCS: 16, Scheme.CENC: 8}
 
 T = TypeVar("T")
 _TRY_AGAIN = (429, 500, 502, 503, 504)
@@ -201,7 +197,9 @@ def _read_keys(answer: bytes, request: KeyRequest) -> tuple[ContentKey, ...]:
     try:
         tree = json.loads(answer.decode("utf-8"))
         keys = tuple(_key(member) for member in tree["keys"])
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+    except (
+        ValueError, TypeError, KeyError, AttributeError, RecursionError, InvalidInputError
+    ):  # fmt: skip
         # not chained: the error may quote a key
         raise _not_keys() from None
     wanted = [(t, s, request.period) for t in request.tiers for s in request.schemes]
@@ -222,19 +220,20 @@ def _not_keys() -> IntegrityError:
 def _key(tree: dict[str, Any]) -> ContentKey:
     scheme = Scheme(tree["scheme"])
     key, iv = _bytes(tree["key"]), _bytes(tree["iv"])
-    if len(key) != KEY_SIZE or len(iv) != IV_SIZES[scheme] or key.startswith(iv):
-        raise ValueError("a key or IV has a wrong size, or they are one")
-    period = tree["period"]
-    if type(period) is not int:  # True is an int to isinstance
-        raise ValueError("a period is a whole number")
+    ids.check_content_key(key, iv, scheme)
+    if key.startswith(iv):
+        raise ValueError("a key and its IV are one")
+    period = ids.check_period(tree["period"])
     signals = tuple(_signal(member) for member in tree["signals"])
-    description = KeyDescription(_uuid(tree["kid"]), Tier(tree["tier"]), scheme, signals, period)
+    description = KeyDescription(
+        ids.read_uuid(tree["kid"]), Tier(tree["tier"]), scheme, signals, period
+    )
     return ContentKey(description, key, iv)
 
 
 def _signal(tree: dict[str, Any]) -> DrmSignal:
     return DrmSignal(
-        system_id=_uuid(tree["systemId"]),
+        system_id=ids.read_uuid(tree["systemId"]),
         pssh=_bytes(tree["pssh"]),
         hls=tuple(_tag(member) for member in tree["hls"]),
         dash_value=_optional(_text, tree["dashValue"]),
@@ -249,7 +248,7 @@ def _tag(tree: dict[str, Any]) -> HlsKeyTag:
         keyformat=_text(tree["keyformat"]),
         keyformatversions=_text(tree["keyformatversions"]),
         iv=_optional(_bytes, tree["iv"]),
-        keyid=_optional(_uuid, tree["keyid"]),
+        keyid=_optional(ids.read_uuid, tree["keyid"]),
     )
 
 
@@ -264,16 +263,4 @@ def _text(value: Any) -> str:
 
 
 def _bytes(value: Any) -> bytes:
-    text = _text(value)
-    data = urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    if urlsafe_b64encode(data).rstrip(b"=").decode() != text:
-        raise ValueError("not canonical base64url")
-    return data
-
-
-def _uuid(value: Any) -> UUID:
-    text = _text(value)
-    parsed = UUID(text)
-    if str(parsed) != text:
-        raise ValueError("not a canonical UUID")
-    return parsed
+    return ids.read_base64url(value)

@@ -25,6 +25,11 @@ class Scheme(StrEnum):
     CBCS = "cbcs"
     CENC = "cenc"
 
+    @property
+    def hls_method(self) -> str:
+        """METHOD of an EXT-X-KEY whose samples are encrypted so."""
+        return "SAMPLE-AES" if self is Scheme.CBCS else "SAMPLE-AES-CTR"
+
 
 class DrmProfile(StrEnum):
     """How a file is protected, as a URL segment."""

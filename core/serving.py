@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from core.errors import InvalidInputError
+from core.ids import PATHWAY_ID, REGION
 from core.model import Pathway
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
@@ -64,7 +65,7 @@ def _pathways(
     for value in values:
         name, url = value.split("=", 1) if "=" in value else ("", value)
         parts = urlsplit(url)
-        if not name.replace("-", "").isalnum() or parts.scheme not in ("http", "https"):
+        if not PATHWAY_ID.fits(name) or parts.scheme not in ("http", "https"):
             raise click.BadParameter(f"{value!r} is not ID=URL, as in eu-a=https://a.example")
         pathways.append(Pathway(name, f"{parts.scheme}://{parts.netloc}"))
     if len({p.id for p in pathways}) < len(pathways):
@@ -144,7 +145,7 @@ def serve(  # noqa: PLR0913  one argument per option is click's way
     options = ServeOptions(
         roles=tuple(r for r in every if r in roles or "all" in roles),
         pathways=pathways or (Pathway("default", public_url),),
-        region=region,
+        region=REGION.check(region, "--region"),
         public_url=public_url,
         license_base=(license_base or public_url).rstrip("/"),
         router_url=router_url,

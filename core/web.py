@@ -5,7 +5,6 @@
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
@@ -13,6 +12,7 @@ from uuid import uuid4
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from core import ids
 from core.errors import ToolkitError, UnavailableError
 from core.telemetry import Metrics
 
@@ -50,7 +50,6 @@ PREFLIGHT = {
     "Access-Control-Max-Age": "86400",
 }
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{8,64}")
 
 
 def create_app(metrics: Metrics, log: logging.Logger) -> web.Application:
@@ -95,7 +94,7 @@ def bearer(request: web.Request) -> str:
 @web.middleware
 async def _observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     given = request.headers.get("X-Request-Id", "")
-    request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+    request_id = given if ids.REQUEST_ID.fits(given) else uuid4().hex
     request[REQUEST_ID] = request_id
     resource = request.match_info.route.resource
     # the pattern, not the path: the path may hold a token, and its values are unbounded

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from core import grants
+from core.ids import COMMON_SYSTEM_ID
 from core.model import (
     Codec,
     ContentKey,
@@ -41,7 +42,6 @@ from packager.mp4.tkhd import TrackHeader
 from packager.protect.protection import NO_CHOICES, Encryption
 
 KID = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
-COMMON = uuid.UUID("1077efec-c0b2-4d02-ace3-3c1e52e2fb4b")
 ETAG = '"0123456789abcdef"'
 NOW_S = 1_800_000_000
 SECRET = bytes(range(32))
@@ -53,7 +53,7 @@ _PACKET = bytes((0x08,)) + bytes(range(1, 11))
 
 def _key(scheme: Scheme, period: int = 0) -> ContentKey:
     kid = uuid.UUID(int=KID.int + period)
-    signal = DrmSignal(COMMON, ProtectionHeader(COMMON, (kid,)).encode())
+    signal = DrmSignal(COMMON_SYSTEM_ID, ProtectionHeader(COMMON_SYSTEM_ID, (kid,)).encode())
     iv = bytes(range(16)) if scheme is Scheme.CBCS else bytes(range(8))
     description = KeyDescription(kid, Tier.HIGH, scheme, (signal,), period)
     return ContentKey(description, bytes(range(period, period + 16)), iv)

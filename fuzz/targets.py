@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cdn_router import beacons
-from core import grants
+from core import grants, ids
 from core.errors import (
     IntegrityError,
     InvalidInputError,
@@ -260,7 +260,9 @@ def licence_request(data: bytes) -> None:
     """ClearKey's JSON: refused, or the KIDs have but one spelling."""
     with contextlib.suppress(InvalidInputError):
         kids = eme.read_request(data)
-        assert all(eme.b64url(kid.bytes).encode() in data for kid in kids) or b"\\u" in data
+        assert (
+            all(ids.write_base64url(kid.bytes).encode() in data for kid in kids) or b"\\u" in data
+        )
 
 
 def url_token(data: bytes) -> None:

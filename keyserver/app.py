@@ -19,8 +19,8 @@ from uuid import UUID
 from aiohttp import web
 from prometheus_client import Counter
 
-from core.errors import InvalidInputError
 from core.grants import PlaybackGrant, open_operator, open_playback
+from core.ids import read_uuid
 from core.storage.offload import Offload
 from core.web import METRICS, NO_STORE, PROBLEM, READINESS, bearer
 from keyserver import eme, exchange
@@ -116,7 +116,7 @@ async def _clearkey(request: web.Request) -> web.Response:
 
 async def _raw(request: web.Request) -> web.Response:
     grant = _playback(request)
-    kid = _kid(request.match_info["kid"])
+    kid = read_uuid(request.match_info["kid"])
     keys = await _license(request, (kid,), grant)
     if not keys:
         return _refuse(request, grant)
@@ -180,17 +180,6 @@ def _problem(
         headers=_SECRET_HEADERS | headers,
         content_type=PROBLEM,
     )
-
-
-def _kid(text: str) -> UUID:
-    """One spelling only: UUID() also takes braces, urn:uuid: and misplaced hyphens."""
-    try:
-        kid = UUID(text)
-    except ValueError:
-        kid = None
-    if kid is None or str(kid) != text:
-        raise InvalidInputError("not a KID", hint="a lower-case UUID, 8-4-4-4-12")
-    return kid
 
 
 def _count(request: web.Request, result: str) -> None:

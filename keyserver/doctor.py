@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import IntegrityError, InvalidInputError
-from keyserver.vault import KEY_SIZE, Vault
+from core.ids import KEY_SIZE
+from keyserver.vault import Vault
 
 MAX_KEYS = 100_000
 """Keys looked for in one run; their patterns are held in memory, some 1 kB each."""

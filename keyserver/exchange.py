@@ -19,8 +19,8 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from core.errors import InvalidInputError
+from core.ids import write_base64url as b64url
 from core.model import ContentKey, DrmSignal, HlsKeyTag, Scheme, Tier
-from keyserver.eme import b64url
 from keyserver.strict_json import read_object
 
 MAX_REQUEST_SIZE = 1024

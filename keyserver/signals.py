@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
+from core.ids import CLEARKEY_SYSTEM_ID, COMMON_SYSTEM_ID
 from core.model import DrmSignal, HlsKeyTag, Scheme
 
 CLEARKEY = "clearkey"
@@ -21,8 +22,6 @@ FAIRPLAY = "fairplay"
 WIDEVINE = "widevine"
 PLAYREADY = "playready"
 
-COMMON_ID = UUID("1077efec-c0b2-4d02-ace3-3c1e52e2fb4b")
-CLEARKEY_ID = UUID("e2719d58-a985-b3c9-781a-b030af78d30e")
 FAIRPLAY_ID = UUID("94ce86fb-07ff-4f43-adb8-93d2fa968ca2")
 PLAYREADY_ID = UUID("9a04f079-9840-4286-ab92-e65be0885f95")
 WIDEVINE_ID = UUID("edef8ba9-79d6-4ace-a3c8-27dcd51d21ed")
@@ -32,7 +31,6 @@ LICENSE_PATH = "/v1/license/clearkey"
 RAW_KEY_PATH = "/v1/license/raw/{kid}"
 """Where HLS players of KEYFORMAT identity get 16 raw octets."""
 
-METHODS = {Scheme.CBCS: "SAMPLE-AES", Scheme.CENC: "SAMPLE-AES-CTR"}
 _WRM_NAMESPACE = "http://schemas.microsoft.com/DRM/2007/03/PlayReadyHeader"
 
 
@@ -63,7 +61,7 @@ def pssh(system_id: UUID, data: bytes = b"", kids: Sequence[UUID] = ()) -> bytes
 
 
 def _clearkey(kid: UUID, scheme: Scheme, _: bytes) -> tuple[DrmSignal, ...]:
-    method = METHODS[scheme]
+    method = scheme.hls_method
     # hls.js plays by the second tag alone and keeps its requests by URI: one for each KID;
     # shaka-player by the first. The IV is in the init segment
     tags = (
@@ -72,9 +70,11 @@ def _clearkey(kid: UUID, scheme: Scheme, _: bytes) -> tuple[DrmSignal, ...]:
     )
     return (
         # for `moov`: browsers and hls.js find their initialisation data there
-        DrmSignal(COMMON_ID, pssh=pssh(COMMON_ID, kids=[kid])),
+        DrmSignal(COMMON_SYSTEM_ID, pssh=pssh(COMMON_SYSTEM_ID, kids=[kid])),
         # no box here: dash.js takes one in this descriptor for "keyids" data and fails
-        DrmSignal(CLEARKEY_ID, hls=tags, dash_value="ClearKey1.0", license_path=LICENSE_PATH),
+        DrmSignal(
+            CLEARKEY_SYSTEM_ID, hls=tags, dash_value="ClearKey1.0", license_path=LICENSE_PATH
+        ),
     )
 
 
@@ -89,7 +89,7 @@ def _fairplay(kid: UUID, scheme: Scheme, _: bytes) -> tuple[DrmSignal, ...]:
 def _widevine(kid: UUID, scheme: Scheme, _: bytes) -> tuple[DrmSignal, ...]:
     box = pssh(WIDEVINE_ID, widevine_data(kid, scheme))
     uri = f"data:text/plain;base64,{b64encode(box).decode()}"
-    tag = HlsKeyTag(METHODS[scheme], uri, f"urn:uuid:{WIDEVINE_ID}", keyid=kid)
+    tag = HlsKeyTag(scheme.hls_method, uri, f"urn:uuid:{WIDEVINE_ID}", keyid=kid)
     return (DrmSignal(WIDEVINE_ID, pssh=box, hls=(tag,), dash_value="Widevine"),)
 
 
@@ -109,7 +109,7 @@ def _varint(number: int) -> bytes:
 def _playready(kid: UUID, scheme: Scheme, key: bytes) -> tuple[DrmSignal, ...]:
     header = playready_object(kid, scheme, key)
     uri = f"data:text/plain;charset=UTF-16;base64,{b64encode(header).decode()}"
-    tag = HlsKeyTag(METHODS[scheme], uri, "com.microsoft.playready")
+    tag = HlsKeyTag(scheme.hls_method, uri, "com.microsoft.playready")
     box = pssh(PLAYREADY_ID, header)
     return (DrmSignal(PLAYREADY_ID, pssh=box, hls=(tag,), dash_value="MSPR 2.0"),)
 

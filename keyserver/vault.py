@@ -16,7 +16,6 @@ back, so all of them hold what was there first.
 
 import contextlib
 import hmac
-import re
 import secrets
 import sqlite3
 import threading
@@ -28,6 +27,7 @@ from typing import Protocol, Self
 from uuid import UUID
 
 from core.errors import ConflictError, IntegrityError, InvalidInputError
+from core.ids import IV_SIZES, KEY_SIZE, TRACK_ID, check_period
 from core.model import ContentKey, KeyDescription, Scheme, Tier
 from keyserver.database import (
     COLUMNS,
@@ -42,10 +42,6 @@ from keyserver.signals import make_signals
 from keyserver.systems import choose_systems, chosen_systems
 from keyserver.wrapping import NONCE_SIZE, WRAPPING_KEY_SIZE, WrappingKey, context, derive_root
 
-KEY_SIZE = 16
-IV_SIZES = {Scheme.CBCS: 16, Scheme.CENC: 8}
-"""Bytes; a constant IV for cbcs, the start of the per-sample counters for cenc."""
-MAX_PERIOD = 2**31 - 1
 MAX_PERIODS = 128
 """Later periods whose keys come with a licence; some eight minutes of a key for each segment."""
 MIN_SECRET_SIZE = 16
@@ -53,7 +49,6 @@ REWRAP_BATCH = 500
 """Keys of one transaction of `Vault.rewrap`; others wait for its end, some 20 ms."""
 
 _INCLUDED = {tier: [t for t in Tier if tier.includes(t)] for tier in Tier}
-_TRACK_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 Random = Callable[[int], bytes]
 
@@ -373,12 +368,8 @@ def make_kid(secret: bytes, track_id: str, tier: Tier, scheme: Scheme, period: i
 
 
 def _wanted(request: KeyRequest) -> list[tuple[str, Tier, Scheme, int]]:
-    if not _TRACK_ID.fullmatch(request.track_id):
-        raise InvalidInputError(
-            "not a track id", hint="lower-case letters, digits, _ and -, at most 64"
-        )
-    if not 0 <= request.period <= MAX_PERIOD:
-        raise InvalidInputError(f"a period is a number from 0 to {MAX_PERIOD}")
+    TRACK_ID.check(request.track_id)
+    check_period(request.period)
     wanted = [
         (request.track_id, tier, scheme, request.period)
         for tier in request.tiers

@@ -9,6 +9,8 @@ import click
 
 from core.errors import InvalidInputError, ToolkitError
 from core.grants import (
+    DEVICES,
+    MAX_DEVICES,
     URL_TTL_S,
     USER_TTL_S,
     PlaybackGrant,
@@ -19,13 +21,11 @@ from core.grants import (
     open_user,
     sign_user,
 )
+from core.ids import URL_KEY_ID
 from core.keyring import KeyRing
 from core.model import Tier
 from core.output import format_time, json_option, print_fields
 from core.wiring import Wiring
-
-URL_KEY_ID = "k1"
-"""The id of the home's URL signing key."""
 
 
 def signer_of(ring: KeyRing) -> UrlSigner:
@@ -103,8 +103,8 @@ def token() -> None:
 @click.option("--region", default="ww", show_default=True, help="The listener's rights region.")
 @click.option(
     "--devices",
-    type=click.IntRange(1, 100),
-    default=5,
+    type=click.IntRange(1, MAX_DEVICES),
+    default=DEVICES,
     show_default=True,
     help="How many devices the listener may have.",
 )
@@ -131,13 +131,6 @@ def issue(  # noqa: PLR0913  one argument per option is click's way
     """Make a user token; a real service has its own issuer."""
     secret, now_s = wiring.home.keyring.secret("user"), int(time.time())
     made = sign_user(User(subject, Tier(tier), region, devices), secret, now_s=now_s, ttl_s=ttl_s)
-    try:
-        open_user(made, secret, now_s=now_s)
-    except ToolkitError:
-        raise InvalidInputError(
-            "no server would accept such a token",
-            hint="a subject has 1 to 128 characters, a region 1 to 16 of a-z, 0-9 and -",
-        ) from None
     print_fields(
         {"token": made, "expiresAt": format_time(now_s + ttl_s)}, as_json=as_json, line=made
     )

@@ -28,6 +28,7 @@ PURE = (
     "cdn_router.steering",
     "core.errors",
     "core.grants",
+    "core.ids",
     "core.model",
     "ingest.encode.ladder",
     "keyserver.eme",

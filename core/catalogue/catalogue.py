@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import sqlalchemy as sa
 
+from core import ids
 from core.catalogue.entries import (
     Publication,
     Status,
@@ -16,7 +17,6 @@ from core.catalogue.entries import (
     Track,
     TrackEntry,
     check_entry,
-    check_track_id,
 )
 from core.catalogue.tables import (
     GENERATIONS,
@@ -198,7 +198,7 @@ def _clear_errors() -> Iterator[None]:
 
 
 def _find(connection: sa.Connection, track_id: str) -> Track | None:
-    query = TRACKS.select().where(TRACKS.c.track_id == check_track_id(track_id))
+    query = TRACKS.select().where(TRACKS.c.track_id == ids.TRACK_ID.check(track_id))
     row = connection.execute(query).mappings().one_or_none()
     return None if row is None else track_of(row)
 
@@ -213,7 +213,7 @@ def _get(connection: sa.Connection, track_id: str) -> Track:
 
 
 def _update(track_id: str) -> sa.Update:
-    return TRACKS.update().where(TRACKS.c.track_id == check_track_id(track_id))
+    return TRACKS.update().where(TRACKS.c.track_id == ids.TRACK_ID.check(track_id))
 
 
 def _new(published_at_s: float) -> dict[str, str | float]:

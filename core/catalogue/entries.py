@@ -1,22 +1,11 @@
 """What the catalogue holds, as frozen values."""
 
-import re
 from dataclasses import dataclass
 from enum import StrEnum
 
+from core import ids
 from core.errors import InvalidInputError
 from core.model import Loudness, Scheme, Tier
-
-_TRACK_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_GENERATION = re.compile(r"[0-9a-f]{16}")
-_REGION = re.compile(r"[a-z0-9-]{1,16}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-MAX_TEXT = 500
-"""Characters of a title, an artist or an album id."""
-
-MAX_REGIONS = 300
-"""Region groups of one track."""
 
 
 class Status(StrEnum):
@@ -87,30 +76,19 @@ class Publication:
     kept: bool
 
 
-def check_track_id(track_id: str) -> str:
-    """The id itself; InvalidInputError if it is none."""
-    if not _TRACK_ID.fullmatch(track_id):
-        raise InvalidInputError(
-            f"{track_id[:80]!r} is no track id",
-            hint="1 to 64 of a-z, 0-9, - and _, starting with a letter or digit",
-        )
-    return track_id
-
-
 def check_entry(entry: TrackEntry) -> None:
     """Raise InvalidInputError when a field of *entry* is out of its bounds."""
-    check_track_id(entry.track_id)
-    texts = (entry.title, entry.artist, entry.album_id or "")
-    digests = (entry.master_sha256, entry.recipe_sha256)
-    album = (entry.album_id, entry.album_position)
-    problems = {
-        "generation": not _GENERATION.fullmatch(entry.generation),
-        "title, artist or album": any(len(text) > MAX_TEXT for text in texts),
-        "regions": not 0 < len(entry.regions) <= MAX_REGIONS
-        or not all(_REGION.fullmatch(region) for region in entry.regions),
-        "digests": not all(_SHA256.fullmatch(digest) for digest in digests),
-        "duration": entry.duration_ticks <= 0 or entry.timescale <= 0,
-        "album position": (album[1] is not None) and (album[0] is None or album[1] < 1),
-    }
-    if wrong := [name for name, is_wrong in problems.items() if is_wrong]:
-        raise InvalidInputError(f"track {entry.track_id}: unusable {', '.join(wrong)}")
+    ids.TRACK_ID.check(entry.track_id)
+    ids.GENERATION.check(entry.generation)
+    ids.TITLE.check(entry.title)
+    ids.ARTIST.check(entry.artist)
+    ids.check_regions(entry.regions)
+    for digest in (entry.master_sha256, entry.recipe_sha256):
+        ids.SHA256.check(digest)
+    if entry.album_id is not None:
+        ids.ALBUM_ID.check(entry.album_id)
+    if entry.duration_ticks <= 0 or entry.timescale <= 0:
+        raise InvalidInputError(f"track {entry.track_id} has no duration")
+    position = entry.album_position
+    if position is not None and (entry.album_id is None or position < 1):
+        raise InvalidInputError(f"track {entry.track_id} has no place {position} in an album")

@@ -1,11 +1,11 @@
 """Which rungs a master gets. Pure: a ladder and a master in, rungs out."""
 
-import re
 import tomllib
 from dataclasses import dataclass
 from typing import Any
 
 from core.errors import InvalidInputError, MasterRejectedError
+from core.ids import LADDER_NAME
 from core.model import Codec, Ladder, Rung, Tier
 from ingest.master.probe import Master
 
@@ -115,12 +115,7 @@ def parse_ladder(text: str, *, name: str) -> Ladder:
     names = [rung.name for rung in rungs]
     if twice := next((n for n in names if names.count(n) > 1), None):
         raise InvalidInputError(f"the rung {twice} stands twice", hint="remove one of them")
-    title = document.get("name", name)
-    if not isinstance(title, str) or not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", title):
-        raise InvalidInputError(
-            "the ladder's name is off", hint="use up to 32 of a-z, 0-9, - and _"
-        )
-    return Ladder(title, rungs)
+    return Ladder(LADDER_NAME.check(document.get("name", name)), rungs)
 
 
 def _rung(table: Any, where: str) -> Rung:

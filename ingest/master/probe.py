@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import MasterRejectedError
+from core.ids import ISRC
 from ingest.master.containers import Container, declaration, sniff
 
 if TYPE_CHECKING:
@@ -185,8 +186,7 @@ def _tags(metadata: dict[str, str]) -> Tags:
     return Tags(
         title=_text(lowered.get("title")),
         artist=_text(lowered.get("artist")),
-        # ISO 3901: country, registrant, year, designation.
-        isrc=isrc if re.fullmatch(r"[A-Z]{2}[A-Z0-9]{3}\d{7}", isrc) else None,
+        isrc=isrc if ISRC.fits(isrc) else None,
     )
 
 

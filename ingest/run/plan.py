@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from core import ids
 from core.errors import InvalidInputError
 from core.model import Ladder, Scheme, Tier
 from ingest.encode.ladder import Fit, fit, lossless_depth
@@ -17,13 +18,6 @@ from ingest.encode.transcode import SETTINGS_VERSION
 from ingest.master.probe import Master
 from packager.cmaf.grid import SEGMENT_MS
 from packager.protect.protection import NO_CHOICES, Encryption
-
-MAX_TRACK_ID = 64
-"""Characters."""
-MAX_TEXT = 500
-"""Characters of a title or an artist; the catalogue takes no more."""
-MAX_REGION = 16
-"""Characters of a region group's id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +32,7 @@ class Options:
     schemes: tuple[Scheme, ...] = (Scheme.CBCS,)
     encryption: Encryption = NO_CHOICES
     license_base: str = ""
-    regions: tuple[str, ...] = ("ww",)
+    regions: tuple[str, ...] = (ids.EVERYWHERE,)
     album: str | None = None
     title: str | None = None
     artist: str | None = None
@@ -95,8 +89,8 @@ def plan(master: Master, position: int, options: Options, toolchain: Toolchain) 
         position=position,
         master=master,
         fit=fitted,
-        title=options.title or master.tags.title or master.path.stem,
-        artist=options.artist or master.tags.artist or "",
+        title=ids.TITLE.check(options.title or master.tags.title or master.path.stem),
+        artist=ids.ARTIST.check(options.artist or master.tags.artist or ""),
         album_id=slug(options.album) if options.album else None,
         settings=settings,
         recipe_sha256=_recipe_sha256(settings, fitted, options),
@@ -135,7 +129,7 @@ def slug(text: str) -> str:
         InvalidInputError: Nothing is left of it.
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    found = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:MAX_TRACK_ID].rstrip("-")
+    found = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[: ids.MAX_ID_LENGTH].rstrip("-")
     if not found:
         raise InvalidInputError(
             f"no id can be made of {text!r}", hint="name one with --track-id, or rename the file"
@@ -169,17 +163,8 @@ def check_options(options: Options, masters: Sequence[Path]) -> None:
     for name, value in single.items():
         if value is not None and len(masters) != 1:
             raise InvalidInputError(f"{name} is for one master", hint="ingest them one by one")
-    if options.track_id and not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", options.track_id):
-        raise InvalidInputError(
-            f"{options.track_id[:80]!r} is no track id",
-            hint="1 to 64 of a-z, 0-9, - and _, starting with a letter or digit",
-        )
-    for name, value in {"--title": options.title, "--artist": options.artist}.items():
-        if len(value or "") > MAX_TEXT:
-            raise InvalidInputError(f"{name} is too long", hint=f"at most {MAX_TEXT} characters")
-    for region in options.regions:
-        if not re.fullmatch(rf"[a-z0-9-]{{1,{MAX_REGION}}}", region):
-            raise InvalidInputError(
-                f"{region[:40]!r} is no region group",
-                hint=f"1 to {MAX_REGION} of a-z, 0-9 and -; ww is everywhere",
-            )
+    if options.track_id is not None:
+        ids.TRACK_ID.check(options.track_id)
+    ids.TITLE.check(options.title or "")
+    ids.ARTIST.check(options.artist or "")
+    ids.check_regions(options.regions)

@@ -6,13 +6,12 @@ follow from nothing that is published, and static manifests only by the version 
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 
+from core import ids
 from core.errors import IntegrityError
 
 SUMS = "sha256.json"
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def encode_sums(bodies: Mapping[str, bytes]) -> bytes:
@@ -32,7 +31,7 @@ def decode_sums(data: bytes) -> dict[str, str]:
         raise IntegrityError(f"is no JSON: {error}") from error
     if not isinstance(sums, dict) or _canonical(sums) != data:
         raise IntegrityError("is not written as sums are")
-    if not all(isinstance(s, str) and _SHA256.fullmatch(s) for s in sums.values()):
+    if not all(ids.SHA256.fits(s) for s in sums.values()):
         raise IntegrityError("holds something that is no SHA-256")
     return sums
 

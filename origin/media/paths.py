@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 
+from core import ids
 from core.errors import InvalidInputError, NotFoundError
 from core.model import DrmProfile, Tier
 
@@ -19,10 +20,9 @@ MAX_PATH_LENGTH = 4096
 _CANONICAL = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
 _SEGMENTS = 6
 """From `m` to the first of `{file}`."""
-_GENERATION = re.compile(r"[0-9a-f]{16}")
-_SEGMENT = re.compile(r"([a-z0-9][a-z0-9-]{0,31})/([1-9][0-9]{0,6})\.m4s")
-_INIT = re.compile(r"([a-z0-9][a-z0-9-]{0,31})/init\.mp4")
-_NAMED = re.compile(r"([a-z0-9][a-z0-9-]{0,31})\.(m3u8|mpd|mp4)")
+_SEGMENT = re.compile(rf"({ids.RENDITION.pattern})/([1-9][0-9]{{0,6}})\.m4s")
+_INIT = re.compile(rf"({ids.RENDITION.pattern})/init\.mp4")
+_NAMED = re.compile(rf"({'|'.join(Tier)}|{ids.RENDITION.pattern})\.(m3u8|mpd|mp4)")
 
 
 class Kind(Enum):
@@ -67,7 +67,7 @@ class MediaPath:
         Raises:
             NotFoundError: There is no such profile.
         """
-        if self.drm not in list(DrmProfile) or not _GENERATION.fullmatch(self.generation):
+        if self.drm not in list(DrmProfile) or not ids.GENERATION.fits(self.generation):
             raise not_found()
         return DrmProfile(self.drm)
 

@@ -25,6 +25,7 @@ from core.grants import (
     open_user,
     sign_playback,
 )
+from core.ids import EVERYWHERE
 from core.model import (
     DrmProfile,
     Loudness,
@@ -282,8 +283,8 @@ class Playback:
 
 def _region(regions: tuple[str, ...], listener: str) -> str:
     """The region of the URLs: one for all if the track may be heard everywhere."""
-    if "ww" in regions:
-        return "ww"
+    if EVERYWHERE in regions:
+        return EVERYWHERE
     if listener not in regions:
         raise RegionError("this track is not licensed where you are")
     return listener

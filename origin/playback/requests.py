@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from core import ids
 from core.errors import InvalidInputError
 from core.model import DrmProfile, Tier
 from origin.playback import cmcd
@@ -13,8 +14,6 @@ from origin.playback.session import Beat
 MAX_NUMBER = 2**31
 """Bound of sequence numbers and of positions in milliseconds (24 days)."""
 
-_TRACK_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,12}")
 
 
@@ -49,8 +48,8 @@ def parse_start(body: bytes) -> StartRequest:
     if scheme is not None and scheme not in list(DrmProfile):
         raise _wrong("scheme", ", ".join(DrmProfile))
     return StartRequest(
-        _text(fields, "trackId", _TRACK_ID),
-        _text(fields, "deviceId", _NAME),
+        ids.TRACK_ID.check(fields.get("trackId"), "trackId"),
+        ids.DEVICE_ID.check(fields.get("deviceId"), "deviceId"),
         None if hint == "auto" else Tier(hint),
         None if scheme is None else DrmProfile(scheme),
     )
@@ -62,13 +61,13 @@ def parse_report(body: bytes, content_type: str) -> Report:
         return _from_cmcd(body)
     fields = _object(body)
     beat = Beat(_number(fields, "seq"), _number(fields, "positionMs"))
-    return Report(_text(fields, "sessionId", _NAME), (beat,))
+    return Report(ids.SESSION_ID.check(fields.get("sessionId"), "sessionId"), (beat,))
 
 
 def _from_cmcd(body: bytes) -> Report:
     events = cmcd.parse_events(body)
     sessions = {event.get("sid", "") for event in events}
-    if len(sessions) != 1 or not _NAME.fullmatch(session_id := sessions.pop()):
+    if len(sessions) != 1 or not ids.SESSION_ID.fits(session_id := sessions.pop()):
         raise _wrong("sid", "the sessionId in every report")
     beats = {
         # reports without a playhead (errors, say) are telemetry
@@ -94,13 +93,6 @@ def _object(body: bytes) -> dict[str, Any]:
     if not isinstance(fields, dict):
         raise InvalidInputError("the body is not a JSON object", hint="see the API's page")
     return fields
-
-
-def _text(fields: dict[str, Any], name: str, form: re.Pattern[str]) -> str:
-    value = fields.get(name)
-    if not isinstance(value, str) or not form.fullmatch(value):
-        raise _wrong(name, f"text that matches {form.pattern}")
-    return value
 
 
 def _number(fields: dict[str, Any], name: str) -> int:

@@ -10,16 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from core.errors import InvalidInputError
+from core.ids import CLEARKEY_SYSTEM_ID, COMMON_SYSTEM_ID, IV_SIZES
 from core.model import ContentKey, DrmSignal, HlsKeyTag, KeyDescription, Scheme, Tier
 from packager.mp4.pssh import ProtectionHeader
 
-IV_SIZES = {Scheme.CBCS: 16, Scheme.CENC: 8}
-"""Bytes."""
 MAX_KEYS = 64
 
-_COMMON = uuid.UUID("1077efec-c0b2-4d02-ace3-3c1e52e2fb4b")
-_CLEARKEY = uuid.UUID("e2719d58-a985-b3c9-781a-b030af78d30e")
-_METHODS = {Scheme.CBCS: "SAMPLE-AES", Scheme.CENC: "SAMPLE-AES-CTR"}
 _HINT = "[TIER=]KID:KEY, each 32 hex digits; or label=TIER:key_id=KID:key=KEY"
 _HEX = re.compile(r"[0-9a-fA-F]{32}")
 
@@ -147,7 +143,7 @@ def content_keys(  # noqa: PLR0913  # independent choices of the person who pack
 
 def _signals(kid: uuid.UUID, scheme: Scheme, licensing: Licensing) -> tuple[DrmSignal, ...]:
     """The common system in `moov`, ClearKey in DASH, and in HLS whatever URL there is."""
-    method, tags = _METHODS[scheme], []
+    method, tags = scheme.hls_method, []
     if licensing.hls_key_uri:
         uri = licensing.hls_key_uri.replace("{kid}", str(kid))
         tags.append(HlsKeyTag(method, uri, "identity"))
@@ -159,9 +155,9 @@ def _signals(kid: uuid.UUID, scheme: Scheme, licensing: Licensing) -> tuple[DrmS
         uri = f"data:text/plain;base64,{base64.b64encode(kid.bytes).decode()}"
         tags.append(HlsKeyTag(method, uri, "identity"))
     return (
-        DrmSignal(_COMMON, pssh=ProtectionHeader(_COMMON, (kid,)).encode()),
+        DrmSignal(COMMON_SYSTEM_ID, pssh=ProtectionHeader(COMMON_SYSTEM_ID, (kid,)).encode()),
         DrmSignal(
-            _CLEARKEY,
+            CLEARKEY_SYSTEM_ID,
             hls=tuple(tags),
             dash_value="ClearKey1.0",
             license_path=licensing.license_url,

@@ -11,12 +11,12 @@ loudness of its own in its `moov`.
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from uuid import UUID
 
+from core import ids
 from core.errors import ConflictError, InvalidInputError
 from core.model import DrmProfile, KeyDescription, MediaFile, Presentation, Rendition, Tier
 from packager.manifest import dash, hls
@@ -24,8 +24,6 @@ from packager.manifest.options import ManifestOptions, keys_of, listed
 from packager.manifest.timeline import length_us
 
 DESCRIPTION = "album.json"
-
-_ALBUM_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +48,7 @@ def album_of(album_id: str, tracks: Sequence[Presentation], *, common: bool = Fa
     """
     if not tracks:
         raise InvalidInputError(f"the album {album_id} has no tracks")
-    if not _ALBUM_ID.fullmatch(album_id):
-        raise InvalidInputError(
-            f"{album_id[:80]!r} cannot stand in an object key",
-            hint="1 to 64 of a-z, 0-9, - and _, starting with a letter or digit",
-        )
+    ids.ALBUM_ID.check(album_id)
     every = list(dict.fromkeys(_identity(r) for track in tracks for r in track.renditions))
     shared = [i for i in every if all(i in map(_identity, t.renditions) for t in tracks)]
     if not shared or (len(shared) < len(every) and not common):

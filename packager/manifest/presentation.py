@@ -10,7 +10,6 @@ import base64
 import dataclasses
 import hashlib
 import json
-import re
 import types
 import uuid
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 
+from core import ids
 from core.errors import InvalidInputError
 from core.model import DrmProfile, MediaFile, Presentation, Rendition
 
@@ -29,9 +29,6 @@ FORMAT = 1
 """Goes up when a reader of today could misread what is written then."""
 
 _END_OF_NUMBERS = 1 << 63
-_TRACK_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_RENDITION = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
-_GENERATION = re.compile(r"[0-9a-f]{16}")
 
 
 def object_key(track_id: str, generation: str, drm: DrmProfile, rendition: str) -> str:
@@ -202,14 +199,10 @@ def _bytes(value: Any, path: str) -> bytes:
 
 
 def _uuid(value: Any, path: str) -> uuid.UUID:
-    text = _text(value, path)
     try:
-        parsed = uuid.UUID(text)
-    except ValueError as error:
-        raise _malformed(f"{path} is not a UUID") from error
-    if str(parsed) != text:  # UUID() also takes braces, urn:uuid: and misplaced hyphens
-        _refuse(f"{path} is not a canonical UUID")
-    return parsed
+        return ids.read_uuid(value, "a UUID")
+    except InvalidInputError as error:
+        raise _malformed(f"{path}: {error.message}") from None
 
 
 _SCALARS: dict[Any, _Reader] = {
@@ -223,8 +216,7 @@ _SCALARS: dict[Any, _Reader] = {
 
 def _check(p: Presentation) -> None:
     """Refuse numbers and names that contradict each other."""
-    if not _TRACK_ID.fullmatch(p.track_id) or not _GENERATION.fullmatch(p.generation):
-        _refuse("track_id or generation is not a path segment of ours")
+    _check_ids(p)
     if p.timing.timescale == 0 or p.timing.samples == 0:
         _refuse("timing is empty")
     _unique([r.name for r in p.renditions], "renditions")
@@ -233,10 +225,29 @@ def _check(p: Presentation) -> None:
         _check_rendition(p, rendition)
 
 
+def _check_ids(p: Presentation) -> None:
+    try:
+        ids.TRACK_ID.check(p.track_id, "track_id")
+        ids.GENERATION.check(p.generation, "generation")
+        ids.TITLE.check(p.title, "title")
+        ids.ARTIST.check(p.artist, "artist")
+        if p.album_id is not None:
+            ids.ALBUM_ID.check(p.album_id, "album_id")
+        for rendition in p.renditions:
+            ids.RENDITION.check(rendition.name)
+            ids.SHA256.check(rendition.packets_sha256, f"{rendition.name}: packets_sha256")
+            for file in rendition.files:
+                ids.SHA256.check(file.sha256, f"{rendition.name}/{file.drm}: sha256")
+        for digest in (p.master_sha256, p.recipe_sha256):
+            ids.SHA256.check(digest)
+        for key in p.keys:
+            ids.check_period(key.period)
+    except InvalidInputError as error:
+        raise _malformed(error.message) from None
+
+
 def _check_rendition(p: Presentation, r: Rendition) -> None:
     timing = r.timing
-    if not _RENDITION.fullmatch(r.name):
-        _refuse(f"{r.name!r} cannot stand in a URL")
     if timing.timescale == 0 or sum(r.segment_ticks) != timing.media_ticks:
         _refuse(f"{r.name}: the segments' ticks are not priming, samples and padding")
     if min(r.segment_ticks, default=0) == 0:

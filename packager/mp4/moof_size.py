@@ -3,10 +3,13 @@
 Sizes are known before the first packet is touched, so that the index can be written first.
 """
 
+from core.ids import IV_SIZES
+from core.model import Scheme
+
 _FIXED_SIZE = 8 + 16 + 8 + 28 + 20 + 20
 """moof, mfhd, traf, tfhd, tfdt, and trun without its samples."""
 _SBGP_SIZE, _SENC_SIZE, _SAIZ_SIZE, _SAIO_SIZE = 28, 16, 17, 20
-IV_SIZE = 8
+IV_SIZE = IV_SIZES[Scheme.CENC]
 
 
 def moof_size(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from core.errors import MalformedBoxError
+from core.ids import CONSTANT_IV_SIZES, SAMPLE_IV_SIZES
 from packager.mp4.grammar import Bytes, Fields, full_box
 
 
@@ -19,8 +20,8 @@ class TrackEncryption:
     skip_blocks: int = 0
 
     def __post_init__(self) -> None:
-        assert self.iv_size in (0, 8, 16)
-        assert len(self.constant_iv) in ((8, 16) if self.iv_size == 0 else (0,))
+        assert self.iv_size in SAMPLE_IV_SIZES
+        assert len(self.constant_iv) in (CONSTANT_IV_SIZES if self.iv_size == 0 else (0,))
         assert 0 <= self.crypt_blocks < 16
         assert 0 <= self.skip_blocks < 16
 
@@ -39,12 +40,12 @@ class TrackEncryption:
         version, _ = fields.version(1)
         _, pattern, protected, iv_size = fields.take(4)
         kid = uuid.UUID(bytes=fields.take(16))
-        if protected != 1 or iv_size not in (0, 8, 16) or (pattern and not version):
+        if protected != 1 or iv_size not in SAMPLE_IV_SIZES or (pattern and not version):
             raise MalformedBoxError("tenc describes no protected track")
         constant = b""
         if iv_size == 0:
             constant = fields.take(fields.uint(1))
-            if len(constant) not in (8, 16):
+            if len(constant) not in CONSTANT_IV_SIZES:
                 raise MalformedBoxError(f"tenc has a constant IV of {len(constant)} bytes")
         fields.end()
         return cls(kid, iv_size, constant, pattern >> 4, pattern & 15)

@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, CTR
 
-from core.errors import InvalidInputError
 from packager.mp4.grammar import Bytes, big_endian
 
 BLOCK = 16
@@ -96,16 +95,3 @@ def cbcs_decrypt(key: bytes, constant_iv: bytes, data: Bytes, sizes: Sequence[in
         parts += (plain[start : start + tail - at], encrypted[tail:end])
         start, at = start + tail - at, end
     return b"".join(parts)
-
-
-def check_key(key: bytes, iv: bytes, iv_size: int) -> None:
-    """Refuse a content key whose sizes do not fit the scheme, without showing it.
-
-    Raises:
-        InvalidInputError: *key* has not 16 bytes, or *iv* not *iv_size*.
-    """
-    if len(key) != BLOCK or len(iv) != iv_size:
-        raise InvalidInputError(
-            f"a content key has {len(key)} bytes and an IV of {len(iv)}",
-            hint=f"this scheme needs 16 and {iv_size} bytes",
-        )

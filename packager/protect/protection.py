@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from core.errors import InvalidInputError
-from core.model import ContentKey, DrmProfile, KeyChange, MediaFile
+from core.ids import check_content_key
+from core.model import ContentKey, DrmProfile, KeyChange, MediaFile, Scheme
 from packager.mp4.grammar import Bytes
 from packager.mp4.moof_size import IV_SIZE
 from packager.mp4.seig import KeyGroup
 from packager.mp4.tenc import TrackEncryption
-from packager.protect import cenc
 from packager.protect.ciphers import Ciphers
 
 FULL_PATTERN_BLOCKS = 10
@@ -141,7 +141,7 @@ class FileProtection:
         if not self.keys:
             return None
         for key in self.keys:
-            cenc.check_key(key.key, key.iv, cenc.BLOCK if self._constant else IV_SIZE)
+            check_content_key(key.key, key.iv, Scheme(self.drm))
         kid, iv = self.keys[0].description.kid, self.keys[0].iv
         if self._constant:
             return TrackEncryption(kid, 0, iv, self.crypt_blocks)

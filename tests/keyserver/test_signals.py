@@ -9,8 +9,8 @@ import pytest
 from core.model import Scheme
 from keyserver.signals import (
     CLEARKEY,
-    CLEARKEY_ID,
-    COMMON_ID,
+    CLEARKEY_SYSTEM_ID,
+    COMMON_SYSTEM_ID,
     FAIRPLAY,
     PLAYREADY,
     SYSTEMS,
@@ -36,12 +36,12 @@ def only(system, scheme):
 def test_clearkey_is_what_three_players_were_seen_to_play(scheme, method):
     common, clearkey = make_signals(KID, scheme, KEY, systems=[CLEARKEY])
 
-    assert (common.system_id, common.hls, common.dash_value) == (COMMON_ID, (), None)
+    assert (common.system_id, common.hls, common.dash_value) == (COMMON_SYSTEM_ID, (), None)
     assert common.pssh.hex() == (
         "0000003470737368010000001077efecc0b24d02ace33c1e52e2fb4b"
         "0000000101020304050607080900aabbccddeeff00000000"
     )
-    assert (clearkey.system_id, clearkey.dash_value) == (CLEARKEY_ID, "ClearKey1.0")
+    assert (clearkey.system_id, clearkey.dash_value) == (CLEARKEY_SYSTEM_ID, "ClearKey1.0")
     assert clearkey.license_path == "/v1/license/clearkey"
     assert clearkey.pssh == b""  # dash.js fails on a box in this descriptor
     identity, w3c = clearkey.hls
@@ -53,7 +53,7 @@ def test_clearkey_is_what_three_players_were_seen_to_play(scheme, method):
 
 
 def test_two_kids_make_a_common_box_of_68_bytes():
-    assert len(pssh(COMMON_ID, kids=[KID, UUID(int=1)])) == 68
+    assert len(pssh(COMMON_SYSTEM_ID, kids=[KID, UUID(int=1)])) == 68
 
 
 @pytest.mark.parametrize(

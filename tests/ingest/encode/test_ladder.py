@@ -109,7 +109,7 @@ def test_a_ladder_may_have_a_lossless_rung():
         ('[[rung]]\ncodec = "aac"\ntier = "best"\nbitrate_kbps = 96', "tier is 'best'"),
         ('[[rung]]\ncodec = "aac"\nbitrate = 96', "no setting 'bitrate'"),
         ('[[rung]]\ncodec = "flac"\nbitrate_kbps = 96', "flac has no bitrate"),
-        ('name = "A B"\n[[rung]]\ncodec = "flac"', "name is off"),
+        ('name = "A B"\n[[rung]]\ncodec = "flac"', "no name of a ladder"),
         ('[[rung]]\ncodec = "flac"\n[[rung]]\ncodec = "flac"', "flac stands twice"),
     ],
 )

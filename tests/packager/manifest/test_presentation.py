@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core import ids
 from core.errors import InvalidInputError
 from core.model import (
     DrmProfile,
@@ -62,7 +63,7 @@ def presentations(draw):
             base,
             title=draw(names),
             artist=draw(names),
-            album_id=draw(st.none() | names),
+            album_id=draw(st.none() | st.from_regex(ids.ALBUM_ID.pattern, fullmatch=True)),
             loudness=draw(loudnesses),
             album_loudness=draw(st.none() | loudnesses),
             timing=Timing(draw(st.integers(1, 192_000)), 0, draw(st.integers(1, 2**40)), 0),
@@ -191,8 +192,8 @@ def change(**fields):
         (change(key="tracks/other/0/x.mp4"), "object key"),
         (change(kid=None), "only clear files have no key"),
         (change(kid=uuid.UUID(int=5)), "not described"),
-        (dataclasses.replace(track(), generation="../../etc/passwd"), "path segment"),
-        (dataclasses.replace(track(), track_id="a/b"), "path segment"),
+        (dataclasses.replace(track(), generation="../../etc/passwd"), "no generation"),
+        (dataclasses.replace(track(), track_id="a/b"), "no track id"),
         (dataclasses.replace(track(), renditions=track().renditions[:1] * 2), "named twice"),
         (dataclasses.replace(track(), timing=Timing(48_000, 0, 0, 0)), "timing is empty"),
     ],
