@@ -47,6 +47,19 @@ class Edges:
     tail: Pcm
 
 
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """On which sides of a track its encoders heard neighbours."""
+
+    before: bool = False
+    after: bool = False
+
+    @property
+    def any(self) -> bool:
+        """Whether there is something to cut off."""
+        return self.before or self.after
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rolls:
     """What a track is fed besides itself; None where it has no neighbour.
@@ -58,6 +71,11 @@ class Rolls:
 
     before: Pcm | None = None
     after: Pcm | None = None
+
+    @property
+    def sides(self) -> Sides:
+        """Where there is a neighbour."""
+        return Sides(self.before is not None, self.after is not None)
 
     @property
     def identity(self) -> dict[str, str]:
@@ -104,14 +122,14 @@ def edges(master: Master, toolchain: Toolchain, children: Children) -> Edges | N
     return Edges(master.sample_rate, master.output_channels, head, tail)
 
 
-def rolls(found: Mapping[int, Edges | None], position: int) -> Rolls:
+def rolls(edges_by_position: Mapping[int, Edges | None], position: int) -> Rolls:
     """What the track at *position* is fed; neighbours of another rate or layout are none."""
-    own = found.get(position)
+    own = edges_by_position.get(position)
     if own is None:
         return ALONE
 
     def alike(at: int) -> Edges | None:
-        other = found.get(at)
+        other = edges_by_position.get(at)
         same = other and (other.sample_rate, other.channels) == (own.sample_rate, own.channels)
         return other if same else None
 
@@ -127,19 +145,19 @@ def _whole(tail: Pcm, sample_rate: int) -> Pcm:
     return np.concatenate([np.zeros((missing, tail.shape[1]), np.float32), tail])
 
 
-def cut_off(track: EncodedTrack, fed: Rolls, samples: int) -> EncodedTrack:
-    """Keep the packets that *samples* of music need, of a track that was encoded with *fed*.
+def cut_off(track: EncodedTrack, sides: Sides, samples: int) -> EncodedTrack:
+    """Keep the packets that *samples* of music need, of a track with neighbours on *sides*.
 
     Raises:
         ToolkitError: The encoder made too few packets.
     """
-    if track.codec is Codec.FLAC or not fed.identity:
+    if track.codec is Codec.FLAC or not sides.any:
         return track
     assert track.timing.timescale == LOSSY_RATE
     frame = track.frame_samples
     priming = track.timing.priming
-    fed_before = fed.before is not None and track.codec is not Codec.OPUS
-    drop = ROLL_SAMPLES // frame if fed_before else 0
+    heard_before = sides.before and track.codec is not Codec.OPUS
+    drop = ROLL_SAMPLES // frame if heard_before else 0
     keep = math.ceil((priming + samples) / frame)
     if drop + keep > len(track.sizes):
         raise ToolkitError(f"{track.codec} ended too early", hint="try another ffmpeg")

@@ -1,9 +1,21 @@
 """Where a master is worked on, so that a run that dies loses nothing it had finished.
 
-``work/{key}/`` belongs to one master and one way of encoding it, whatever the ladder: a rung that
-is there is right. A rung appears under its name only after it was checked, and its mark is written
-after it; so what carries a mark is whole even after SIGKILL. ``attempt/`` holds what is not checked
-yet. Only one process at a time works in a workspace.
+``work/{key}/`` belongs to one master and one way of encoding it, whatever the ladder::
+
+    attempt/       encodes that nobody has checked: worthless, whoever finds them
+    findings.json  what the meters heard; written before the first rung is marked
+    {rung}.mp4     taken out of attempt/ once it was checked ...
+    {rung}.done    ... and its mark, after it: size and hash
+    packaged/      files on their way to the store: worthless without the run that made them
+    ../{key}.lock  held by the one process that works here
+
+So a rung counts when its mark describes the file beside it. A process may die at any line of this
+module: an encode without mark is made again, a mark without its file counts as none, and findings
+without a rung are measured again at no harm, because they would come out the same.
+
+The kernel drops the lock of a dead process, so nobody waits for it. A lock file is removed by its
+owner; one who opens it meanwhile holds a file that has no name any more, and tries again. Leaving a
+workspace removes what is worthless, and the workspace itself if no rung in it was finished.
 """
 
 import contextlib
@@ -13,6 +25,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import ConflictError
@@ -20,11 +33,11 @@ from core.model import Rung
 from ingest.measure.meters import Findings
 
 
+@dataclass(frozen=True, slots=True)
 class Workspace:
-    """The folder of one master; create it with `opened`."""
+    """The folder of one master: a name and what lies where; `opened` says whose it is."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    folder: Path
 
     @property
     def attempt(self) -> Path:

@@ -1,7 +1,7 @@
 """What a master's container says about itself, read without a decoder.
 
 Decoders stop politely where a file stops: ffmpeg decodes half a WAV with exit code 0. So the
-length that a container declares is read here, byte by byte, and the pipeline compares it with
+length that a container declares is read here, byte by byte, and the meters compare it with
 what was decoded. Each reader raises `MasterRejectedError` when the declaration itself shows that
 bytes are missing.
 """

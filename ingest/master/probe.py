@@ -1,6 +1,8 @@
 """Read what a master is, before anything expensive is done with it."""
 
+import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,8 @@ MIN_DURATION_S = 0.5
 """One gating block of loudness is 0.4 s (BS.1770-4); nothing shorter is music."""
 MAX_DURATION_S = 12 * 3600
 MAX_CHANNELS = 8
+HASH_CHUNK_SIZE = 1 << 20
+"""Bytes that are hashed at a time."""
 MAX_TAG_LENGTH = 300
 """Characters of a title or artist that are kept."""
 
@@ -73,6 +77,16 @@ class Master:
     def output_channels(self) -> int:
         """Of the rungs: mono stays mono, everything else becomes stereo."""
         return min(self.channels, 2)
+
+
+def hash_master(path: Path, check: Callable[[], None] = lambda: None) -> str:
+    """SHA-256 of the file in hex; *check* is called now and then, and may raise to end it."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(HASH_CHUNK_SIZE):
+            digest.update(chunk)
+            check()
+    return digest.hexdigest()
 
 
 def probe(path: Path) -> Master:

@@ -13,18 +13,24 @@ from core.model import Loudness
 from ingest.master.containers import TRUNCATED_HINT
 from ingest.master.probe import Master
 from ingest.master.quality import FlacChecksum, Quality, QualityMeter
+from ingest.measure.album import Heard
 from ingest.measure.loudness import Energies, LoudnessMeter, Measurement
 from ingest.measure.waveform import WaveformMeter
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Findings:
-    """What one pass over a master's samples says."""
+    """What one pass over a master's samples says; equal ones `encode` to equal bytes."""
 
     loudness: Loudness
     energies: Energies
     quality: Quality
     waveform: bytes
+
+    @property
+    def heard(self) -> Heard:
+        """What the track brings to its album."""
+        return Heard(self.energies, self.loudness.true_peak_dbtp)
 
     def encode(self) -> bytes:
         """As JSON, for the work directory and the report."""

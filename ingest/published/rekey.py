@@ -29,7 +29,7 @@ from core.model import (
 )
 from core.storage.protocol import ObjectStore
 from ingest.encode.workspace import Workspace, opened
-from ingest.run.assemble import Verifications, check_ivs, packaged_path
+from ingest.run.assemble import PackagedRung, check_ivs, packaged_path
 from ingest.run.publish import generation_prefix, presentation_key
 from ingest.run.release import Release, extra_objects, release
 from packager.cmaf.reopen import reopen
@@ -138,20 +138,17 @@ class _Rotating:
         new_keys = _by_use(after)
         for drm in {file.drm for rendition in self._old.renditions for file in rendition.files}:
             (self._folder / drm).mkdir()
-        renditions: list[Rendition] = []
-        verified: list[Verifications] = []
+        rungs: list[PackagedRung] = []
         for old in self._old.renditions:
             file = old.files[0]  # all hold the same packets
             stored = self._scratch / "stored.mp4"
             await self._fetch(file, stored)
-            made = await asyncio.to_thread(self._package, old, stored, before, new_keys)
-            renditions.append(made[0])
-            verified.append(made[1])
-        check_ivs(renditions, verified)
+            rungs.append(await asyncio.to_thread(self._package, old, stored, before, new_keys))
+        check_ivs(rungs)
         new = replace(
             self._old,
             keys=tuple(key.description for key in after),
-            renditions=tuple(renditions),
+            renditions=tuple(rung.rendition for rung in rungs),
         )
         new = presentations.seal(new)
         media: dict[str, bytes | Path] = {
@@ -175,7 +172,7 @@ class _Rotating:
 
     def _package(
         self, old: Rendition, stored: Path, before: tuple[ContentKey, ...], keys: Keys
-    ) -> tuple[Rendition, Verifications]:
+    ) -> PackagedRung:
         """Decrypt one rendition, write it under its new keys, and prove the files."""
         track = reopen(stored, old, old.files[0], before, self._scratch / "packets")
         outputs = {
@@ -202,7 +199,8 @@ class _Rotating:
         )
         if replace(new, files=()) != replace(old, files=()):
             raise IntegrityError(f"{old.name} did not come out as it was")
-        return new, {
+        verified = {
             file.drm: verify_file(outputs[file.drm].path, new, file, outputs[file.drm].key)
             for file in new.files
         }
+        return PackagedRung(new, verified)

@@ -1,4 +1,10 @@
-"""The second half of a track: encrypted files, each proved by decryption, and their description."""
+"""The light half of a track: encrypted files, each proved by decryption, and their description.
+
+`package_rung` is a plain function of a value that can be pickled, as `encode` is. All rungs of a
+tier share a key; where IVs count up (`cenc`), a rung starts behind the packets of those before it,
+so that rungs can be packaged in any order, at the same time, on any machine. That they did not
+overlap after all is asked of the finished files (`check_ivs`), not of the plan.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,91 +18,110 @@ from core.model import (
     Loudness,
     Presentation,
     Rendition,
-    Rung,
-    Scheme,
     Tier,
     Timing,
 )
-from ingest.encode.rungs import read_rung
-from ingest.encode.workspace import Workspace
+from ingest.encode.rungs import Encoded, RungFile
+from ingest.encode.toolchain import Toolchain
 from ingest.measure.meters import Findings
 from ingest.run.plan import Plan
+from ingest.run.release import Release, extra_objects
+from ingest.run.report import track_report
 from packager.cmaf.grid import segment_samples
 from packager.cmaf.segmenter import Output, package
 from packager.cmaf.verify import Verified, overlapping_ivs, verify_file
-from packager.encoded.track import EncodedTrack
 from packager.manifest.presentation import seal
+from packager.protect.protection import Encryption
 
-Keys = Mapping[tuple[Tier, Scheme], ContentKey]
 Verifications = Mapping[DrmProfile, Verified]
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A rung that is ready to be packaged.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackageOrder:
+    """One rung to cut, encrypt and prove.
 
-    `first_sample` is how many packets the rungs before it encrypt with the same key: IVs count on
-    from there.
+    Attributes:
+        first_sample: How many packets the rungs before it encrypt with the same key: IVs count on
+            from there.
+        keys: Of its tier; one for each scheme that is to be made.
+        folder: Files are written to ``{drm}/{rung}.mp4`` below it.
     """
 
-    rung: Rung
-    track: EncodedTrack
+    track_id: str
+    file: RungFile
     first_sample: int
+    keys: tuple[ContentKey, ...]
+    encryption: Encryption
+    loudness: Loudness
+    album_loudness: Loudness | None
+    folder: Path
 
 
-def keys_by_use(keys: Sequence[ContentKey]) -> Keys:
-    """Each key under the tier and the scheme it is for."""
-    return {(key.description.tier, key.description.scheme): key for key in keys}
+@dataclass(frozen=True, slots=True)
+class PackagedRung:
+    """A rung in its files, which `verified` proves."""
+
+    rendition: Rendition
+    verified: Verifications
 
 
-def pieces(plan: Plan, workspace: Workspace, findings: Findings) -> list[Piece]:
-    """Open every rung, in the order of the ladder."""
-    used = dict.fromkeys(Tier, 0)
-    found = []
-    for rung in plan.fit.rungs:
-        track = read_rung(rung, workspace.rung(rung), plan, findings)
-        found.append(Piece(rung, track, used[rung.tier]))
-        used[rung.tier] += len(track.sizes)
-    return found
-
-
-def package_and_verify(  # noqa: PLR0913 - what a file is made of
+def package_orders(
     plan: Plan,
-    piece: Piece,
-    folder: Path,
-    keys: Keys,
-    *,
-    loudness: Loudness,
+    encoded: Encoded,
+    keys: Sequence[ContentKey],
     album_loudness: Loudness | None,
-) -> tuple[Rendition, Verifications]:
-    """Cut and encrypt one rung into `folder/{drm}/`, then prove every file by decryption.
+    folder: Path,
+) -> list[PackageOrder]:
+    """What is to be packaged of a track, in the order of the ladder."""
+    by_use = {(key.description.tier, key.description.scheme): key for key in keys}
+    packets_before = dict.fromkeys(Tier, 0)
+    orders = []
+    for file, packets in zip(encoded.files, encoded.packets, strict=True):
+        tier = file.rung.tier
+        orders.append(
+            PackageOrder(
+                track_id=plan.track_id,
+                file=file,
+                first_sample=packets_before[tier],
+                keys=tuple(by_use[tier, scheme] for scheme in plan.options.schemes),
+                encryption=plan.options.encryption,
+                loudness=encoded.findings.loudness,
+                album_loudness=album_loudness,
+                folder=folder,
+            )
+        )
+        packets_before[tier] += packets
+    return orders
+
+
+def package_rung(order: PackageOrder) -> PackagedRung:
+    """Cut and encrypt one rung in every scheme, then prove every file by decryption.
 
     Raises:
         IntegrityError: A file does not decrypt to what the encoder made.
     """
-    outputs = {
-        DrmProfile(scheme): Output(
-            packaged_path(folder, DrmProfile(scheme), piece.rung.name),
-            keys[piece.rung.tier, scheme],
-            piece.first_sample,
-        )
-        for scheme in plan.options.schemes
-    }
+    track, rung = order.file.read(), order.file.rung
+    outputs = {}
+    for key in order.keys:
+        drm = DrmProfile(key.description.scheme)
+        path = packaged_path(order.folder, drm, rung.name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        outputs[drm] = Output(path, key, order.first_sample)
     rendition = package(
-        piece.track,
-        rung=piece.rung,
+        track,
+        rung=rung,
         outputs=outputs,
-        segment_ticks=segment_samples(piece.track.timing.timescale),
-        key_prefix=f"tracks/{plan.track_id}/-",  # the generation is known when all are packaged
-        loudness=loudness,
-        album_loudness=album_loudness,
-        encryption=plan.options.encryption,
+        segment_ticks=segment_samples(track.timing.timescale),
+        key_prefix=f"tracks/{order.track_id}/-",  # the generation is known when all are packaged
+        loudness=order.loudness,
+        album_loudness=order.album_loudness,
+        encryption=order.encryption,
     )
     verified = {
         file.drm: verify_file(outputs[file.drm].path, rendition, file, outputs[file.drm].key)
         for file in rendition.files
     }
-    return rendition, verified
+    return PackagedRung(rendition, verified)
 
 
 def packaged_path(folder: Path, drm: DrmProfile, name: str) -> Path:
@@ -104,13 +129,13 @@ def packaged_path(folder: Path, drm: DrmProfile, name: str) -> Path:
     return folder / drm / f"{name}.mp4"
 
 
-def check_ivs(renditions: Sequence[Rendition], verified: Sequence[Verifications]) -> None:
+def check_ivs(rungs: Sequence[PackagedRung]) -> None:
     """Raise IntegrityError if two packets under one `cenc` key share an IV."""
     for tier in Tier:
         of_tier = [
-            files[DrmProfile.CENC]
-            for rendition, files in zip(renditions, verified, strict=True)
-            if rendition.tier is tier and DrmProfile.CENC in files
+            rung.verified[DrmProfile.CENC]
+            for rung in rungs
+            if rung.rendition.tier is tier and DrmProfile.CENC in rung.verified
         ]
         if overlapping_ivs(of_tier):
             raise IntegrityError(f"IVs of the tier {tier} overlap")
@@ -162,3 +187,21 @@ def entry_of(plan: Plan, presentation: Presentation) -> TrackEntry:
         album_id=plan.album_id,
         album_position=plan.position if plan.album_id else None,
     )
+
+
+def release_of(
+    plan: Plan,
+    presentation: Presentation,
+    findings: Findings,
+    toolchain: Toolchain,
+    packaged: Path,
+) -> Release:
+    """All that becomes visible with *presentation*, whose files wait below *packaged*."""
+    media = {
+        file.key: packaged_path(packaged, file.drm, rendition.name)
+        for rendition in presentation.renditions
+        for file in rendition.files
+    }
+    report = track_report(plan, findings, toolchain)
+    beside = extra_objects(presentation, findings.waveform, report, plan.options.license_base)
+    return Release(entry_of(plan, presentation), presentation, media | beside)

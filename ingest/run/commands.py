@@ -19,9 +19,9 @@ from packager.folder.commands import CBCS_PATTERN, CLEAR_LEAD
 if TYPE_CHECKING:  # slow to import: for the type checker alone
     from core.model import Ladder
     from ingest.encode.toolchain import Toolchain
-    from ingest.run.pipeline import Collaborators
+    from ingest.run.outcome import Outcome
     from ingest.run.plan import Options
-    from ingest.run.report import Outcome
+    from ingest.run.track import Collaborators
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -127,7 +127,7 @@ def _collaborators(
     wiring: Wiring, store: str | None, ffmpeg: Path | None, jobs: int
 ) -> "Iterator[Collaborators]":
     from ingest.encode.toolchain import find_toolchain
-    from ingest.run.pipeline import Collaborators
+    from ingest.run.track import Collaborators
 
     wiring.home.create()
     wiring.home.work_dir.mkdir(exist_ok=True)
@@ -153,7 +153,7 @@ def _run(
     from rich.console import Console
 
     from ingest.run.display import PIPE_WIDTH, Display, print_table
-    from ingest.run.pipeline import Ingest
+    from ingest.run.schedule import ingest_masters
 
     errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -168,7 +168,7 @@ def _run(
 
     async def run(display: Display) -> "list[Outcome]":
         try:
-            return await Ingest(parts, options, display).run(masters, finished)
+            return await ingest_masters(masters, options, parts, tell=display, finished=finished)
         finally:
             await parts.store.aclose()
 
@@ -183,13 +183,18 @@ def _run(
 
 
 def _write_report(path: Path, outcomes: "Sequence[Outcome]", toolchain: "Toolchain") -> None:
-    from ingest.measure.crosscheck import crosscheck
-
     document = {
         "toolchain": toolchain.fingerprint,
         "tracks": [
-            outcome.as_json() | {"crosscheck": crosscheck(outcome, toolchain)}
+            outcome.as_json() | {"crosscheck": _second_opinion(outcome, toolchain)}
             for outcome in outcomes
         ],
     }
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _second_opinion(outcome: "Outcome", toolchain: "Toolchain") -> dict[str, object]:
+    from ingest.measure.crosscheck import crosscheck
+
+    loudness = outcome.loudness.integrated_lufs if outcome.loudness else None
+    return crosscheck(outcome.path, loudness, outcome.duration_s, ffmpeg=toolchain.ffmpeg)

@@ -9,8 +9,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from core.model import Loudness
-from ingest.run.pipeline import Stage
-from ingest.run.report import Outcome
+from ingest.run.outcome import Outcome
+from ingest.run.progress import Stage
 
 _STARTS = {
     Stage.CHECK: 0.0,

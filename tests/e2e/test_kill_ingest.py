@@ -36,7 +36,7 @@ SECONDS = 4
 WAIT_LIMIT_S = 60
 PRELOAD = [
     "cli",
-    "ingest.run.pipeline",
+    "ingest.run.schedule",
     "ingest.run.display",
     "keyserver.vault",
     "av",

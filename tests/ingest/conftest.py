@@ -12,8 +12,9 @@ from core.catalogue import Catalogue
 from core.storage.memory import MemoryStore
 from ingest.encode.ladder import MUSIC
 from ingest.encode.toolchain import find_toolchain
-from ingest.run.pipeline import Collaborators, Ingest
 from ingest.run.plan import Options
+from ingest.run.schedule import ingest_masters
+from ingest.run.track import Collaborators
 from keyserver.vault import Vault
 
 ROOT = Path(__file__).parents[2]
@@ -110,9 +111,11 @@ def parts(toolchain, tmp_path):
 def ingest(parts):
     """A run in this process: awaited with paths and options, it gives the outcomes."""
 
-    async def run(paths, *, listener=lambda *_: None, **options):
+    async def run(paths, *, parts=parts, listener=lambda *_: None, **options):
         wanted = Options(**{"ladder": MUSIC, **options})
-        return await Ingest(parts, wanted, listener).run(list(paths), lambda _: None)
+        return await ingest_masters(
+            list(paths), wanted, parts, tell=listener, finished=lambda _: None
+        )
 
     return run
 

@@ -55,7 +55,7 @@ def encoded(master, fed, toolchain, folder):
     outputs = tuple(Output(rung, folder / f"{rung.name}.mp4") for rung in RUNGS)
     samples = transcode(Job(master, outputs, toolchain, **sides), Children(), lambda _: None)
     return {
-        o.rung.name: (o.path, cut_off(read_mp4(o.path, samples=None), fed, samples))
+        o.rung.name: (o.path, cut_off(read_mp4(o.path, samples=None), fed.sides, samples))
         if fed.identity and o.rung.codec is not Codec.FLAC
         else (o.path, read_mp4(o.path, samples=samples))
         for o in outputs

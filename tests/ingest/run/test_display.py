@@ -7,8 +7,8 @@ from rich.console import Console
 
 from core.model import Loudness
 from ingest.run.display import Display, print_table
-from ingest.run.pipeline import Stage
-from ingest.run.report import Outcome
+from ingest.run.outcome import Outcome
+from ingest.run.progress import Stage
 
 
 def terminal():

@@ -9,8 +9,7 @@ import pytest
 from core.keysource import KeyRequest
 from core.model import DrmProfile, Scheme, Tier
 from ingest.encode.ladder import MUSIC, with_lossless
-from ingest.run.pipeline import Ingest, Stage
-from ingest.run.plan import Options
+from ingest.run.progress import Stage
 from packager.cmaf.verify import verify_file
 from packager.manifest.presentation import decode
 from tests.ingest.conftest import music, write_wav
@@ -88,9 +87,7 @@ async def test_the_same_master_gives_the_same_generation_in_another_home(
     second_home = replace(parts, work_dir=tmp_path / "other")
     parts.catalogue.remove(first.track_id)
 
-    [second] = await Ingest(second_home, Options(ladder=MUSIC), lambda *_: None).run(
-        [masters("s16.wav")], lambda _: None
-    )
+    [second] = await ingest([masters("s16.wav")], parts=second_home)
 
     assert (second.status, second.generation) == ("published", first.generation)
 
