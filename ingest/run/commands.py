@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -166,20 +167,47 @@ def _run(
         for warning in outcome.warnings:
             errors.print(f"warning: {outcome.path}: {warning}", style="yellow", markup=False)
 
+    received: list[int] = []
+
     async def run(display: Display) -> "list[Outcome]":
+        _stop_on_signals(received)
         try:
             return await ingest_masters(masters, options, parts, tell=display, finished=finished)
         finally:
             await parts.store.aclose()
 
-    with Display(masters, errors) as display:
-        outcomes = asyncio.run(run(display))
+    try:
+        with Display(masters, errors) as display:
+            outcomes = asyncio.run(run(display))
+    except asyncio.CancelledError:
+        raise click.exceptions.Exit(128 + received[0]) from None  # as shells count
     if not as_json:
         console = Console(highlight=False)
         if not console.is_terminal:
             console.width = PIPE_WIDTH
         print_table(outcomes, console)
     return outcomes
+
+
+def _stop_on_signals(received: list[int]) -> None:
+    """Cancel this task on SIGTERM and SIGHUP, as asyncio does on Ctrl-C: nothing is left running.
+
+    A signal that was ignored when we were started stays so: SIGHUP below nohup, and SIGINT in jobs
+    in the background.
+
+    Args:
+        received: Gets the number of the signal.
+    """
+    loop, run = asyncio.get_running_loop(), asyncio.current_task()
+    assert run is not None
+
+    def stop(number: int) -> None:
+        received.append(number)
+        run.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, stop, number)
 
 
 def _write_report(path: Path, outcomes: "Sequence[Outcome]", toolchain: "Toolchain") -> None:

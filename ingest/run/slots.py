@@ -79,6 +79,7 @@ class Slots:
             if not running.cancel():
                 hurry()
                 await asyncio.wait([result])
+                result.exception()  # nobody asks for it any more, and asyncio would complain
             raise
 
     def close(self) -> None:

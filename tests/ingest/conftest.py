@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 import wave
 from pathlib import Path
 
@@ -120,12 +121,21 @@ def ingest(parts):
     return run
 
 
+LAUNCHER = """
+import os, signal, sys
+signal.signal(signal.SIGINT, getattr(signal, sys.argv[1]))
+os.execv(sys.executable, [sys.executable, "-m", "cli", *sys.argv[2:]])
+"""
+"""Starts the command line with SIG_DFL for Ctrl-C, as a terminal does, whatever these tests have
+inherited, or with SIG_IGN, as a shell does for jobs in the background."""
+
+
 @pytest.fixture
 def tonearm(tmp_path):
     """`tonearm(*arguments)`: the command line in a process of its own, with a home of its own."""
 
-    def start(*arguments, popen=False):
-        command = [sys.executable, "-m", "cli", "--home", str(tmp_path / "home"), *arguments]
+    def start(*arguments, popen=False, ctrl_c="SIG_DFL"):
+        command = [sys.executable, "-c", LAUNCHER, ctrl_c, "--home", tmp_path / "home", *arguments]
         command = list(map(str, command))
         if popen:
             return subprocess.Popen(
@@ -134,3 +144,82 @@ def tonearm(tmp_path):
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     return start
+
+
+HELD_FFMPEG = """#!/bin/sh
+case "$*" in *-version*) exec "{ffmpeg}" "$@";; esac
+for master in {folder}/*.wav; do
+    case "$*" in *"$master"*) name=$(basename "$master" .wav);; esac
+done
+touch "{folder}/$name.runs"
+until [ -e "{folder}/$name.may-end" ]; do sleep 0.05; done
+exec "{ffmpeg}" "$@"
+"""
+
+
+class HeldEncoders:
+    """An ffmpeg that does nothing until it is told to, for masters in one folder."""
+
+    def __init__(self, folder, ffmpeg):
+        self._folder = folder
+        self.ffmpeg = folder / "ffmpeg"
+        self.ffmpeg.write_text(HELD_FFMPEG.format(ffmpeg=ffmpeg, folder=folder))
+        self.ffmpeg.chmod(0o755)
+
+    def masters(self, count):
+        """So many short ones: `track-1.wav`, ..."""
+        return [
+            write_wav(self._folder / f"track-{n}.wav", music(0.6, seed=n))
+            for n in range(1, count + 1)
+        ]
+
+    def running(self):
+        """Names of the masters whose encoders have been started."""
+        return sorted(path.stem for path in self._folder.glob("*.runs"))
+
+    def release(self, *names):
+        """Let encoders go on."""
+        for name in names:
+            (self._folder / f"{name}.may-end").touch()
+
+
+@pytest.fixture
+def held(tmp_path, toolchain):
+    """Encoders that wait until a test lets them go."""
+    folder = tmp_path / "held"
+    folder.mkdir()
+    return HeldEncoders(folder, toolchain.ffmpeg)
+
+
+WAIT_LIMIT_S = 30
+
+
+def wait_for(condition):
+    """What *condition* returns once it is true."""
+    end = time.monotonic() + WAIT_LIMIT_S
+    while time.monotonic() < end:
+        if answer := condition():
+            return answer
+        time.sleep(0.02)
+    pytest.fail(f"did not happen within {WAIT_LIMIT_S} s")
+
+
+def children_of(pid):
+    """Pids of the processes that *pid* has started and that still run."""
+    children = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            children.append(int(status.parent.name))
+    return children
+
+
+def alive(pid):
+    """Whether the process runs."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False

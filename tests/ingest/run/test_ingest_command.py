@@ -1,54 +1,12 @@
-"""The command line, in processes of its own: output, exit codes, Ctrl-C and SIGKILL."""
+"""The command line, in processes of its own: output and exit codes."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.ingest.conftest import ROOT, music, write_wav
-
-WAIT_LIMIT_S = 30
-
-
-def wait_for(condition):
-    """What *condition* returns once it is true."""
-    end = time.monotonic() + WAIT_LIMIT_S
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    pytest.fail(f"did not happen within {WAIT_LIMIT_S} s")
-
-
-def children_of(pid):
-    """Pids of the processes that *pid* has started and that still run."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rsplit(")", 1)[1].split()
-        except OSError:
-            continue
-        if int(fields[1]) == pid and fields[0] != "Z":
-            found.append(int(status.parent.name))
-    return found
-
-
-def alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-@pytest.fixture
-def long_master(tmp_path):
-    return write_wav(tmp_path / "long.wav", np.tile(music(2.0), (60, 1)))
 
 
 def test_results_go_to_stdout_and_the_second_run_says_unchanged(tonearm, masters):
@@ -122,42 +80,6 @@ def test_help_loads_nothing_heavy():
     )
 
     assert done.stdout.splitlines()[-1] == "[]"
-
-
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_run_leaves_no_process_and_nothing_half_published(
-    tonearm, tmp_path, long_master, stop
-):
-    process = tonearm("ingest", long_master, popen=True)
-    try:
-        [child] = wait_for(lambda: children_of(process.pid))
-        time.sleep(0.3)
-        os.kill(process.pid, stop)
-        _, errors = process.communicate(timeout=WAIT_LIMIT_S)
-    finally:
-        process.kill()
-        process.wait()
-
-    wait_for(lambda: not alive(child))
-    assert process.returncode == (130 if stop is signal.SIGINT else -signal.SIGKILL)
-    assert "Traceback" not in errors
-    home = tmp_path / "home"
-    assert not list((home / "hot").rglob("presentation.json"))
-    if stop is signal.SIGINT:
-        assert list((home / "work").iterdir()) == []
-
-
-def test_two_runs_do_not_work_on_one_track_at_the_same_time(tonearm, long_master):
-    first = tonearm("ingest", long_master, popen=True)
-    try:
-        wait_for(lambda: children_of(first.pid))
-        second = tonearm("ingest", long_master)
-    finally:
-        first.send_signal(signal.SIGINT)
-        first.communicate(timeout=WAIT_LIMIT_S)
-
-    assert second.returncode == 1
-    assert "another run is at work" in second.stderr
 
 
 def test_a_folder_among_the_masters_is_refused_and_the_others_go_on(tonearm, masters, tmp_path):
