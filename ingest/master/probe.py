@@ -206,5 +206,9 @@ def _tags(metadata: dict[str, str]) -> Tags:
 
 def _text(value: str | None) -> str | None:
     """One printable line, or None."""
-    printable = "".join(char if char.isprintable() else " " for char in value or "")
-    return " ".join(printable.split())[:MAX_TAG_LENGTH] or None
+    return " ".join(printable(value or "").split())[:MAX_TAG_LENGTH] or None
+
+
+def printable(text: str) -> str:
+    """*text* with a space for all that is none: control characters, bytes that were no UTF-8."""
+    return "".join(char if char.isprintable() else " " for char in text)

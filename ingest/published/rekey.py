@@ -30,6 +30,7 @@ from core.model import (
 from core.storage.protocol import ObjectStore
 from ingest.encode.workspace import Workspace, opened
 from ingest.run.assemble import PackagedRung, check_ivs, packaged_path
+from ingest.run.plan import check_license_base
 from ingest.run.publish import generation_prefix, presentation_key
 from ingest.run.release import Release, extra_objects, release
 from packager.cmaf.reopen import reopen
@@ -59,9 +60,10 @@ async def rotate(track_id: str, parts: Rekeying) -> KeyRotation:
     Raises:
         NotFoundError: There is no such track, or the store has lost it.
         ConflictError: It is withdrawn, or another run works on it or has just published it.
-        InvalidInputError: It is not encrypted.
+        InvalidInputError: It is not encrypted, or the base of licence URLs is none.
         IntegrityError: A file does not open with the key that the key source has for it.
     """
+    check_license_base(parts.license_base)
     with opened(parts.work_dir, f"{track_id}-rekey") as workspace:
         track = await asyncio.to_thread(_published, parts.catalogue, track_id)
         previous = track.entry.generation

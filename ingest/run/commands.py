@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from core.errors import InvalidInputError
+from core.errors import InvalidInputError, UnavailableError
 from core.output import json_line
 from core.wiring import Wiring
 from packager.folder.commands import CBCS_PATTERN, CLEAR_LEAD
@@ -101,6 +101,8 @@ def ingest(  # noqa: PLR0913 - click hands one argument for each option
     )
     masters = tuple(dict.fromkeys(masters))  # one file named twice is one master
     check_options(options, masters)
+    if report is not None:
+        _check_report(report)
     with _collaborators(ctx.obj, store, ffmpeg, jobs or len(os.sched_getaffinity(0))) as parts:
         outcomes = _run(parts, options, masters, as_json=as_json)
         if report is not None:
@@ -163,7 +165,8 @@ def _run(
             click.echo(json_line(outcome.as_json()))
         if outcome.error:
             errors.print(f"error: {outcome.path}: {outcome.error}", style="red", markup=False)
-            errors.print(f"hint: {outcome.hint}", markup=False)
+            if outcome.hint:
+                errors.print(f"hint: {outcome.hint}", markup=False)
         for warning in outcome.warnings:
             errors.print(f"warning: {outcome.path}: {warning}", style="yellow", markup=False)
 
@@ -210,6 +213,15 @@ def _stop_on_signals(received: list[int]) -> None:
             loop.add_signal_handler(number, stop, number)
 
 
+def _check_report(path: Path) -> None:
+    """Raise InvalidInputError if a report cannot be written there; nothing is written yet."""
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise InvalidInputError(f"{folder} is no folder", hint="--report names a file in one")
+    if not os.access(path if path.exists() else folder, os.W_OK):
+        raise InvalidInputError(f"{path} cannot be written", hint="check its permissions")
+
+
 def _write_report(path: Path, outcomes: "Sequence[Outcome]", toolchain: "Toolchain") -> None:
     document = {
         "toolchain": toolchain.fingerprint,
@@ -218,7 +230,13 @@ def _write_report(path: Path, outcomes: "Sequence[Outcome]", toolchain: "Toolcha
             for outcome in outcomes
         ],
     }
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    try:
+        path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UnavailableError(
+            f"the report {path} cannot be written: {error.strerror}",
+            hint="the tracks are published all the same: check the disk",
+        ) from error
 
 
 def _second_opinion(outcome: "Outcome", toolchain: "Toolchain") -> dict[str, object]:

@@ -7,15 +7,17 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from core import ids
+from core.catalogue.catalogue import MAX_ALBUM
 from core.errors import InvalidInputError
 from core.model import Ladder, Scheme, Tier
 from ingest.encode.ladder import Fit, fit, lossless_depth
 from ingest.encode.neighbours import ALONE, Rolls
 from ingest.encode.toolchain import Toolchain
 from ingest.encode.transcode import SETTINGS_VERSION
-from ingest.master.probe import Master
+from ingest.master.probe import Master, printable
 from packager.cmaf.grid import SEGMENT_MS
 from packager.protect.protection import NO_CHOICES, Encryption
 
@@ -37,6 +39,12 @@ class Options:
     title: str | None = None
     artist: str | None = None
     track_id: str | None = None
+
+    @property
+    def album_id(self) -> str | None:
+        """The id that `album` becomes; InvalidInputError if it holds no letters for one."""
+        hint = "an album's name needs a letter from A to Z or a digit"
+        return None if self.album is None else slug(self.album, hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +97,9 @@ def plan(master: Master, position: int, options: Options, toolchain: Toolchain) 
         position=position,
         master=master,
         fit=fitted,
-        title=ids.TITLE.check(options.title or master.tags.title or master.path.stem),
+        title=ids.TITLE.check(options.title or master.tags.title or printable(master.path.stem)),
         artist=ids.ARTIST.check(options.artist or master.tags.artist or ""),
-        album_id=slug(options.album) if options.album else None,
+        album_id=options.album_id,
         settings=settings,
         recipe_sha256=_recipe_sha256(settings, fitted, options),
         options=options,
@@ -119,41 +127,40 @@ def _recipe_sha256(settings: str, fitted: Fit, options: Options) -> str:
 
 def track_id_of(master: Master) -> str:
     """The ISRC in lower case if the master has one, else the file's name in allowed letters."""
-    return (master.tags.isrc or "").lower() or slug(master.path.stem)
+    isrc = (master.tags.isrc or "").lower()
+    return isrc or slug(master.path.stem, "name one with --track-id, or rename the file")
 
 
-def slug(text: str) -> str:
+def slug(text: str, hint: str) -> str:
     """*text* in the letters of ids.
 
     Raises:
         InvalidInputError: Nothing is left of it.
     """
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    found = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[: ids.MAX_ID_LENGTH].rstrip("-")
-    if not found:
-        raise InvalidInputError(
-            f"no id can be made of {text!r}", hint="name one with --track-id, or rename the file"
-        )
-    return found
+    letters = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[: ids.MAX_ID_LENGTH].rstrip("-")
+    if not letters:
+        raise InvalidInputError(f"no id can be made of {text[: ids.MAX_SHOWN]!a}", hint=hint)
+    return letters
 
 
 def doubles(plans: Sequence[Plan]) -> list[tuple[Plan, InvalidInputError]]:
     """The masters that would become the same track, and why they are refused; others go on."""
-    same: dict[str, list[Plan]] = {}
-    for each in plans:
-        same.setdefault(each.track_id, []).append(each)
+    by_track: dict[str, list[Plan]] = {}
+    for track_plan in plans:
+        by_track.setdefault(track_plan.track_id, []).append(track_plan)
     return [
         (
-            each,
+            double,
             InvalidInputError(
                 f"{len(group)} masters would become the track {track_id}: "
-                + ", ".join(str(p.master.path) for p in group),
+                + ", ".join(str(one.master.path) for one in group),
                 hint="ingest them one by one with --track-id, or rename one",
             ),
         )
-        for track_id, group in same.items()
+        for track_id, group in by_track.items()
         if len(group) > 1
-        for each in group
+        for double in group
     ]
 
 
@@ -165,6 +172,26 @@ def check_options(options: Options, masters: Sequence[Path]) -> None:
             raise InvalidInputError(f"{name} is for one master", hint="ingest them one by one")
     if options.track_id is not None:
         ids.TRACK_ID.check(options.track_id)
-    ids.TITLE.check(options.title or "")
-    ids.ARTIST.check(options.artist or "")
+    ids.TITLE.check(options.title or "", "--title")
+    ids.ARTIST.check(options.artist or "", "--artist")
     ids.check_regions(options.regions)
+    check_license_base(options.license_base)
+    if options.album_id is not None and len(masters) > MAX_ALBUM:
+        raise InvalidInputError(
+            f"an album of {len(masters)} masters", hint=f"an album has at most {MAX_ALBUM} tracks"
+        )
+
+
+def check_license_base(url: str) -> None:
+    """Raise InvalidInputError unless *url* can start the URLs of licences; empty means none."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an address that is none
+        usable = False
+    # it is written into playlists and MPDs as it is
+    if url and not (usable and re.fullmatch(r"[A-Za-z0-9:/\[\]._~%-]+", url)):
+        raise InvalidInputError(
+            f"--license-base {url[: ids.MAX_SHOWN]!a} is no base of URLs",
+            hint="such as https://keys.example.com: no user, no query",
+        )

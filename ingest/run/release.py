@@ -1,8 +1,21 @@
 """Bring a packaged track before listeners: objects, their description, then the catalogue's flip.
 
-A run that dies in between leaves objects that nobody can find, because `presentation.json` is
-written last. A journal in the work directory says that a release was begun: the next run of the
-track uses those objects again or, if it makes another generation, removes them.
+    lock ─ overtaken? ─ (orphans away) ─ journal ─ objects ─ description ─ flip ─ journal away
+
+One process of this machine releases a track at a time. What another machine does is seen in the
+catalogue: a run that began before the generation which is current now is refused, so that keys
+which a rotation has replaced do not come back.
+
+A run may die at any of these steps. Before the flip listeners have the old generation, and objects
+that nobody names lie in the store: the description is written last, and the catalogue names nothing
+without one. The journal, an empty file that is there from before the first object until after the
+flip, tells the next run so: making the same generation it uses those objects again, for they are
+named by their content; making another one it removes them first. After the flip listeners have the
+new generation, whole, and a journal that was left says no more than "look": `settle` does, when the
+track turns out to be unchanged.
+
+Generations that were current once are kept, for players that are amid them. The catalogue knows
+them (`generations_kept`), so that nothing of theirs is taken for an orphan.
 """
 
 import asyncio
@@ -11,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.catalogue import Catalogue, TrackEntry
+from core.catalogue.entries import check_entry
 from core.errors import ConflictError
 from core.model import DrmProfile, Presentation
 from core.storage.protocol import ObjectStore
@@ -68,6 +82,7 @@ async def release(
         ConflictError: Another run releases this track, or has done so since *what* was begun, or
             it is withdrawn.
     """
+    check_entry(what.entry)  # what the catalogue would refuse must not be stored before
     track_id = what.entry.track_id
     journal = _journal(work_dir, track_id)
     with locked(work_dir / f"{track_id}.release.lock"):
