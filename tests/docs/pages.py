@@ -25,7 +25,7 @@ PAGES = {
     for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
 }
 LANGUAGES = {"sh", "console", "python", "html", "toml", "json", "js", "text"}
-NOT_RUN = re.compile(r"# not run by the tests: (.+)\n")
+NOT_RUN = re.compile(r"# not run by the tests(?: of pages)?: (.+)\n")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -174,7 +174,8 @@ def test_every_exit_code_is_documented(tmp_path):
         for argument in call.args
         if isinstance(argument, ast.Constant)
     }
-    codes = set(map(int, re.findall(r"^\s+code = (\d+)$", (ROOT / "cli.py").read_text(), re.M)))
+    source = (ROOT / "cli.py").read_text()
+    codes = set(map(int, re.findall(r"^\s+code = (\d+)$", source, re.MULTILINE)))
 
     assert {str(code) for code in seen | exits | codes} == set(table_column(PAGE, "Exit codes"))
 
@@ -194,7 +195,8 @@ def _options(command, context):
 def test_every_setting_is_documented_and_every_documented_setting_exists():
     context = click.Context(cli, info_name="tonearm", auto_envvar_prefix="TONEARM")
     settings = {variable: flags for flags, variable, _ in _options(cli, context)}
-    rows = re.findall(r"^\| `([^`]+)` \| `(TONEARM_\w+)` \|", PAGES["docs/commands.md"], re.M)
+    page = PAGES["docs/commands.md"]
+    rows = re.findall(r"^\| `([^`]+)` \| `(TONEARM_\w+)` \|", page, re.MULTILINE)
 
     assert {variable for _, variable in rows} == settings.keys()
     for option, variable in rows:

@@ -76,7 +76,8 @@ def test_the_validator_refuses_what_the_origin_refuses():
 
 def test_the_worked_example_is_what_the_signer_does():
     [secret] = re.findall(r"^Secret `([0-9a-f]{64})`", PAGES[PAGE], re.MULTILINE)
-    steps = dict(re.findall(r"^\| (payload|HMAC-SHA-256|token) \| `([^`]+)` \|$", PAGES[PAGE], re.M))
+    row = re.compile(r"^\| (payload|HMAC-SHA-256|token) \| `([^`]+)` \|$", re.MULTILINE)
+    steps = dict(row.findall(PAGES[PAGE]))
     _, expires, track, tier, region, session = steps["payload"].split("~")
     grant = UrlGrant(track, Tier(tier), region, session, int(expires))
     mac = hmac.digest(SECRET, b"tonearm-url/1\0" + steps["payload"].encode(), hashlib.sha256)

@@ -74,7 +74,17 @@ def make_workspace(folder):
 
 
 def _encode(folder, name, *options):
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", "night-drive.wav", "-ar", "48000", *options, name]
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-i",
+        "night-drive.wav",
+        "-ar",
+        "48000",
+        *options,
+        name,
+    ]
     subprocess.run(command, cwd=folder, check=True, timeout=COMMAND_TIMEOUT_S)
 
 

@@ -31,11 +31,7 @@ def home(tmp_path_factory):
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def api(home):
     [port] = free_ports(1)
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "cli", "serve", "--port", str(port)],
-            cwd=home, env=environment(), stderr=log,
-        )  # fmt: skip
+    server = _serve(home, port)
     try:
         async with asyncio.timeout(READY_S):
             while not await asyncio.to_thread(_ready, port):
@@ -45,6 +41,14 @@ async def api(home):
     finally:
         server.send_signal(signal.SIGTERM)
         server.wait(STOP_S)
+
+
+def _serve(home, port):
+    with (home / "server.log").open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "cli", "serve", "--port", str(port)],
+            cwd=home, env=environment(), stderr=log,
+        )  # fmt: skip
 
 
 def _ready(port):
@@ -87,7 +91,8 @@ async def test_the_player_of_the_page_plays_an_encrypted_track(page, address, ap
     await page.goto(f"{address}?{urlencode(query)}")
     await page.click("button")
     await page.wait_for_function(
-        "document.querySelector('audio').currentTime > 0.5 || document.querySelector('pre').innerText",
+        "document.querySelector('audio').currentTime > 0.5"
+        " || document.querySelector('pre').innerText",
         timeout=SOUND_S * 1000,
     )
 
@@ -100,9 +105,7 @@ async def test_the_player_of_the_page_says_why_it_does_not_play(page, address, a
 
     await page.goto(f"{address}?{urlencode(query)}")
     await page.click("button")
-    await page.wait_for_function(
-        "document.querySelector('pre').innerText", timeout=SOUND_S * 1000
-    )
+    await page.wait_for_function("document.querySelector('pre').innerText", timeout=SOUND_S * 1000)
 
     said = await page.inner_text("pre")
     assert said == "urn:tonearm:problem:unauthorized: the token is missing or not valid"
