@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+SAMPLE = Path(__file__).parent.parent / "samples" / "tonearm.toml"
 INTRODUCTION = """\
 # Commands
 
@@ -25,26 +26,28 @@ Every option can be given in four ways; the first that is there wins:
    `[serve]`, and `TONEARM_HOME` is `home` at the top;
 4. the default.
 
-```toml
-home = "/srv/tonearm"
+As in `samples/tonearm.toml`:
 
-[serve]
-port = 9000
-```
+```toml
+{sample}```
+
+A command below a command has a table below a table: `TONEARM_TRACK_LIST_AS_JSON` is `as_json` in
+`[track.list]`. Beside these, a few variables of others are read:
+[reference](reference.md#environment).
 """
 
 
 def document(root: click.Group) -> str:
     """The page, as Markdown."""
     context = click.Context(root, info_name="tonearm", auto_envvar_prefix="TONEARM")
-    return "\n".join([INTRODUCTION, *_command(root, context)])
+    return "\n".join([INTRODUCTION.format(sample=SAMPLE.read_text()), *_command(root, context)])
 
 
 def _command(command: click.Command, context: click.Context) -> Iterator[str]:
     usage = " ".join(command.collect_usage_pieces(context))
     yield f"## `{context.command_path}`\n"
     yield f"{inspect.cleandoc(command.help or '')}\n"
-    yield f"```\n{context.command_path} {usage}\n```\n"
+    yield f"```text\n{context.command_path} {usage}\n```\n"
     options = [p for p in command.params if isinstance(p, click.Option)]
     if options:
         yield "| Option | Variable | Meaning |\n| --- | --- | --- |"

@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from pathlib import Path
 
 import click
 import pytest
@@ -19,12 +18,8 @@ from core.model import Pathway
 from core.serving import ServeOptions
 from core.telemetry import Metrics
 from core.web import create_app
+from tests.docs.pages import PAGES, ROOT, code_lines, prose
 
-ROOT = Path(__file__).parent.parent
-PAGES = {
-    str(path.relative_to(ROOT)): path.read_text()
-    for path in (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
-}
 HEAVY = {"aiohttp", "av", "boto3", "minio", "numpy", "obstore", "pyloudnorm", "scipy", "sqlalchemy"}
 HELP_CPU_S = 0.4
 
@@ -35,16 +30,6 @@ def _commands(command, path=()):
     if isinstance(command, click.Group):
         for name in command.list_commands(click.Context(command)):
             yield from _commands(command.get_command(click.Context(command), name), (*path, name))
-
-
-def _prose(text):
-    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-
-
-def _code_lines(text):
-    """Lines of code blocks; a line that ends in a backslash goes on in the next."""
-    for block in re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-        yield from block.replace("\\\n", " ").splitlines()
 
 
 def test_every_command_and_option_is_documented():
@@ -86,9 +71,8 @@ def _check_example(words):
 def test_examples_name_commands_and_options_that_exist():
     examples = [
         shlex.split(line, comments=True)[1:]
-        for page, text in PAGES.items()
-        if page != "docs/commands.md"
-        for line in _code_lines(text)
+        for page in PAGES
+        for line in code_lines(page)
         if line.startswith("tonearm ")
     ]
 
@@ -106,13 +90,13 @@ def test_make_targets_in_the_pages_exist():
 
 
 def _anchors(text):
-    headings = re.findall(r"^#+ (.+)$", _prose(text), re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", prose(text), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", h.lower()).strip().replace(" ", "-") for h in headings}
 
 
 @pytest.mark.parametrize("page", list(PAGES))
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)]+)\)", _prose(PAGES[page])):
+    for target in re.findall(r"\]\(([^)]+)\)", prose(PAGES[page])):
         if re.match(r"[a-z]+:", target):
             continue
         name, _, anchor = target.partition("#")
@@ -125,7 +109,7 @@ def test_links_lead_somewhere(page):
 @pytest.mark.parametrize("page", list(PAGES))
 def test_files_named_in_a_page_exist(page):
     folders = "core|packager|ingest|origin|keyserver|cdn_router|tests|samples|bench|docs"
-    for name in re.findall(rf"`((?:{folders})/[\w./-]*)`", _prose(PAGES[page])):
+    for name in re.findall(rf"`((?:{folders})/[\w./-]*)`", prose(PAGES[page])):
         assert (ROOT / name).exists(), f"{page} names {name}"
 
 
