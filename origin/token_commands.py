@@ -69,14 +69,17 @@ def sign(  # noqa: PLR0913  one argument per option is click's way
     wiring: Wiring, path: str, *, dialect: str, ttl_s: int, tier: str | None, as_json: bool
 ) -> None:
     """Sign PATH, such as /m/TRACK/GENERATION/ww/cbcs/high.m3u8."""
-    from origin.media.paths import parse
+    from packager.manifest.places import parse
 
-    if not path.startswith("/m/") or path.count("/") < 6:
+    try:
+        media = parse(path)
+        named = media.parse_file().tier
+    except ToolkitError:
+        media = None
+    if media is None or media.token:
         raise InvalidInputError(
-            f"{path!r} is not a media path", hint="use /m/TRACK/GENERATION/REGION/DRM/FILE"
+            f"{path} is not a media path", hint="use /m/TRACK/GENERATION/REGION/DRM/FILE"
         )
-    media = parse(path)
-    named = media.parse_file().tier
     expires_s = int(time.time()) + ttl_s
     grant = UrlGrant(
         media.track_id, Tier(tier or named or Tier.LOSSLESS), media.region, "signed", expires_s

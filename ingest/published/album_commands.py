@@ -144,11 +144,10 @@ def _profiles(first: "Track", scheme: str | None) -> list["DrmProfile"]:
 
 
 async def _presentation(store: "ObjectStore", found: "Track") -> "Presentation":
-    from packager.manifest import presentation
+    from packager.manifest.published import fetch_presentation
 
     entry = found.entry
-    key = f"tracks/{entry.track_id}/{entry.generation}/presentation.json"
-    return presentation.decode(await store.get(key))
+    return await fetch_presentation(store, track_id=entry.track_id, generation=entry.generation)
 
 
 async def _store(store: "ObjectStore", texts: Mapping[str, str]) -> bool:

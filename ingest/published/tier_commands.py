@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.errors import IntegrityError, NotFoundError, RestoringError, ToolkitError
+from core.errors import NotFoundError, RestoringError, ToolkitError
 from core.output import json_line
 from core.wiring import Wiring
 
@@ -137,13 +137,11 @@ async def _places(store: "TieredStore", track: "Track") -> TrackPlaces:
 async def _movable(store: "TieredStore", track: "Track") -> "list[StoredFile]":
     """The media files of the current generation that are longer than an intro."""
     from core.storage.tiered import StoredFile
-    from packager.manifest.presentation import decode
+    from packager.manifest.published import fetch_presentation
 
-    entry = track.entry
-    key = f"tracks/{entry.track_id}/{entry.generation}/presentation.json"
-    described = decode(await store.get(key))
-    if (described.track_id, described.generation) != (entry.track_id, entry.generation):
-        raise IntegrityError(f"{key} describes another presentation")
+    described = await fetch_presentation(
+        store, track_id=track.entry.track_id, generation=track.entry.generation
+    )
     return [
         StoredFile(file.key, file.sha256, intro_size)
         for rendition in described.renditions

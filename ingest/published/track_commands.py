@@ -195,24 +195,24 @@ def _track_fields(found: "Track") -> dict[str, Any]:
 
 
 async def _describe(store: "ObjectStore", found: "Track") -> "Presentation":
-    from packager.manifest import presentation
+    from packager.manifest.published import fetch_presentation
 
     entry = found.entry
     try:
-        key = f"tracks/{entry.track_id}/{entry.generation}/presentation.json"
-        return presentation.decode(await store.get(key))
+        return await fetch_presentation(store, track_id=entry.track_id, generation=entry.generation)
     finally:
         await store.aclose()
 
 
 async def _delete(store: "ObjectStore", track_id: str, generations: tuple[str, ...]) -> int:
+    from packager.manifest.places import generation_prefix, presentation_key
+
     deleted = 0
     try:
         for generation in generations:
-            prefix = f"tracks/{track_id}/{generation}/"
             # the description goes first: without it nothing of the rest can be asked for
-            await store.delete(f"{prefix}presentation.json")
-            async for found in store.list(prefix):
+            await store.delete(presentation_key(track_id, generation))
+            async for found in store.list(generation_prefix(track_id, generation)):
                 await store.delete(found.key)
                 deleted += 1
             deleted += 1

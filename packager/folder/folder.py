@@ -272,7 +272,6 @@ class _Run:
             rung=item.rung,
             outputs=outputs,
             segment_ticks=ticks,
-            key_prefix="-",
             encryption=_encryption(item, ticks, self._options),
             hashed=False,
         )

@@ -32,6 +32,7 @@ from core.telemetry import Metrics, open_log
 from core.web import create_app
 from origin.app import Limits, Origin, setup
 from packager.manifest import presentation as presentation_json
+from packager.manifest.places import presentation_key
 
 LOUDNESS = Loudness(-14.0, 5.0, -10.0, -12.0, -1.0)
 SEGMENTS = 10
@@ -207,11 +208,11 @@ def entry_of(presentation, regions=("ww",)):
 
 
 async def publish(house, presentation, bodies, regions=("ww",)):
-    stem = f"tracks/{presentation.track_id}/{presentation.generation}"
     for key, body in bodies.items():
         await house.store.put_if_absent(key, body)
     body = presentation_json.encode(presentation)
-    await house.store.put_if_absent(f"{stem}/presentation.json", body)
+    key = presentation_key(presentation.track_id, presentation.generation)
+    await house.store.put_if_absent(key, body)
     house.catalogue.publish(entry_of(presentation, regions), published_at_s=house.now_s)
 
 
