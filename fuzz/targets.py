@@ -189,7 +189,7 @@ def inspected(data: bytes) -> None:
     """Any MP4, as `tonearm inspect` shows it: never an error, whatever the bytes are."""
     found = inspection.inspect(FileBytes(io.BytesIO(data)))
     assert json.dumps(inspection.as_json(found, "name"))
-    assert all(lines_of(found, everything=True))
+    assert list(lines_of(found, everything=True))
 
 
 def description(data: bytes) -> None:

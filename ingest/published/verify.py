@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import click
-
 from core.errors import IntegrityError, InvalidInputError, NotFoundError, ToolkitError
 from core.keysource import KeyRequest, KeySource
 from core.model import ContentKey, DrmProfile, MediaFile, Presentation, Rendition, Scheme
+from core.output import Styled
 from core.storage.protocol import ObjectStore
 from ingest.published.master_compare import compare_with_master
 from ingest.run.sums import decode_sums
@@ -54,11 +53,11 @@ class Report:
             "notes": self.notes,
         }
 
-    def lines(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str | Styled]:
         """For people; the verdict last."""
         yield from (f"checked  {line}" for line in self.checked)
         yield from (f"note     {line}" for line in self.notes)
-        yield from (click.style(f"wrong    {line}", fg="red") for line in self.problems)
+        yield from (Styled(f"wrong    {line}", "red") for line in self.problems)
         verdict = f"{len(self.problems)} problems" if self.problems else "nothing is wrong"
         yield f"{self.track_id} {self.generation}: {len(self.checked)} objects, {verdict}"
 

@@ -1,5 +1,6 @@
 """An origin on a real socket: memory store, one published track, a clock that tests move."""
 
+import asyncio
 import dataclasses
 import hashlib
 import io
@@ -27,6 +28,7 @@ from core.model import (
     Timing,
 )
 from core.state.memory import MemoryState
+from core.storage import open_store
 from core.storage.memory import MemoryStore
 from core.telemetry import Metrics, open_log
 from core.web import create_app
@@ -205,6 +207,26 @@ def entry_of(presentation, regions=("ww",)):
         timescale=presentation.timing.timescale,
         loudness=LOUDNESS,
     )
+
+
+def fill_home(home, presentation, bodies, **terms):
+    """Publish a track in *home*, as ingest does."""
+
+    async def fill():
+        store = open_store(home.hot_url)
+        for key, body in bodies.items():
+            await store.put_if_absent(key, body)
+        key = presentation_key(presentation.track_id, presentation.generation)
+        await store.put_if_absent(key, presentation_json.encode(presentation))
+        await store.aclose()
+
+    home.create()
+    asyncio.run(fill())
+    catalogue = Catalogue.open(home.catalogue_url)
+    entry = dataclasses.replace(entry_of(presentation), **terms)
+    catalogue.publish(entry, published_at_s=1_800_000_000)
+    catalogue.close()
+    return home
 
 
 async def publish(house, presentation, bodies, regions=("ww",)):
