@@ -2,8 +2,8 @@
 
 import json
 import time
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
 
@@ -126,7 +126,7 @@ def _explain(url: str, region: str | None) -> Any:
         where = f"{url.rstrip('/')}/v1/router/explain{query}"
         with urlopen(where, timeout=SHOW_TIMEOUT_S) as answer:  # noqa: S310  scheme checked above
             told = json.load(answer)
-    except (URLError, TimeoutError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         raise UnavailableError(
             f"no router answers at {url}: {error}", hint="start one: tonearm serve --role router"
         ) from None

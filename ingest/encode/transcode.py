@@ -61,6 +61,10 @@ class Output:
     path: Path
 
 
+_MASTER = "file:MASTER"
+"""Stands for the master while the command is compiled: the compiler takes no names but UTF-8."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Everything that decides the bytes of a master's rungs.
@@ -81,8 +85,9 @@ def command(job: Job) -> list[str]:
     import ffmpeg  # noqa: PLC0415 - only a transcode needs the command compiler
 
     # Explicit file: and demuxer: a name like http: or a playlist in disguise stays a local file.
+    source_url = f"file:{job.master.path.resolve()}"
     source = ffmpeg.input(
-        f"file:{job.master.path.resolve()}",
+        _MASTER,
         f=job.master.container.value,
         protocol_whitelist="file,pipe",
     )
@@ -118,7 +123,8 @@ def command(job: Job) -> list[str]:
                 branch = branch.filter("asetpts", "PTS-STARTPTS")
             made.append(_output(_format(branch, sample_format, layout), output, depth))
     merged = ffmpeg.merge_outputs(*made).global_args(*_global_args(job.toolchain))
-    argv = [str(arg) for arg in merged.compile(cmd=str(job.toolchain.ffmpeg))]
+    compiled = merged.compile(cmd=str(job.toolchain.ffmpeg))
+    argv = [source_url if arg == _MASTER else str(arg) for arg in compiled]
     return _one_thread_per_branch(argv, job.toolchain)
 
 

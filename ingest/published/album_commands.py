@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from core import ids
 from core.errors import ConflictError, NotFoundError
 from core.output import (
     NOTHING,
@@ -137,9 +138,9 @@ def manifest(  # noqa: PLR0913 - click hands one argument for each option
 
 
 def _tracks(catalogue: "Catalogue", album_id: str) -> Sequence["Track"]:
-    tracks = catalogue.album(album_id)
+    tracks = catalogue.album(ids.ALBUM_ID.check(album_id))
     if not tracks:
-        raise NotFoundError(f"there is no album {album_id[:80]}", hint="see: tonearm album list")
+        raise NotFoundError(f"there is no album {album_id}", hint="see: tonearm album list")
     return tracks
 
 
