@@ -16,7 +16,8 @@ if TYPE_CHECKING:  # slow to import, and help must be quick
 
     from core.keysource import KeySource
     from core.model import Scheme
-    from packager.folder.folder import Input, Keys, Layout, Packaged
+    from packager.folder.folder import Keys, Layout, Packaged
+    from packager.folder.inputs import Input
     from packager.folder.raw_keys import Licensing, RawKey
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -142,7 +143,8 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
     All files are the rungs of one ladder: made from one master, one for each codec and bitrate.
     The folder appears when every file in it has been decrypted and compared with its source.
     """
-    from packager.folder.folder import FolderOptions, package_folder, read_inputs
+    from packager.folder.folder import FolderOptions, package_folder
+    from packager.folder.inputs import read_inputs
     from packager.folder.raw_keys import Licensing, parse_keys
 
     clear, whole = scheme == "clear", scheme == "aes-128"
