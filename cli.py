@@ -12,6 +12,7 @@ import click
 
 from core.errors import InvalidInputError, ToolkitError
 from core.home import Home
+from core.output import print_error
 from core.wiring import Wiring
 
 COMMANDS = {
@@ -108,16 +109,27 @@ def cli(ctx: click.Context, /, home: Path, **urls: str | None) -> None:
     ctx.obj = wire(Home(home.absolute()), **urls)
 
 
+def _of_usage(error: click.ClickException) -> InvalidInputError:
+    """What click refused, as all else that is refused is told."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    command = context.command_path if context else "tonearm"
+    # click breaks lines in its own sentences only; what a user gave is escaped when it is printed
+    message = " ".join(error.format_message().split()).removesuffix(".")
+    return InvalidInputError(message, hint=f"see: {command} --help")
+
+
 def main() -> None:
     """Run the command line; errors become one line, a hint and an exit code."""
     try:
         code = cli(standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         code = error.exit_code
+    except click.ClickException as error:
+        print_error(_of_usage(error))
+        code = error.exit_code
     except ToolkitError as error:
-        click.secho(f"error: {error.message}", fg="red", err=True)
-        click.echo(f"hint: {error.hint}\n" if error.hint else "", nl=False, err=True)
+        print_error(error)
         code = 1
     except (click.exceptions.Abort, KeyboardInterrupt):
         code = 130

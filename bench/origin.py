@@ -46,6 +46,7 @@ from core.telemetry import Metrics, open_log
 from core.web import create_app
 from origin.app import Limits, Origin, setup
 from packager.manifest import presentation as presentation_json
+from packager.manifest.places import presentation_key
 
 ROOT = Path(__file__).resolve().parent.parent
 SEGMENT_SIZE = 160_000
@@ -157,9 +158,8 @@ async def publish(store: ObjectStore, catalogue: Catalogue) -> str:
             (rendition,),
         )
     )  # fmt: skip
-    stem = f"tracks/bench/{p.generation}"
-    await store.put_if_absent(f"{stem}/clear/aac-320k.mp4", body)
-    await store.put_if_absent(f"{stem}/presentation.json", presentation_json.encode(p))
+    await store.put_if_absent(p.renditions[0].files[0].key, body)
+    await store.put_if_absent(presentation_key("bench", p.generation), presentation_json.encode(p))
     entry = TrackEntry(
         track_id="bench", generation=p.generation, title="t", artist="a", regions=("ww",),
         master_sha256="0" * 64, recipe_sha256="0" * 64, tiers=(Tier.HIGH,), schemes=(),

@@ -124,7 +124,6 @@ def run(
         rung=RUNG,
         outputs=outputs,
         segment_ticks=segment_samples(track.timing.timescale),
-        key_prefix="bench",
         hashed=hashed,
     )
 
@@ -215,7 +214,7 @@ def long_track(folder: Path, hours: float) -> dict[str, float]:
     key = content_key(DrmProfile.CBCS)
     outputs = {DrmProfile.CBCS: Output(folder / "long.mp4", key)}
     before = resource.getrusage(resource.RUSAGE_SELF)
-    package(track, rung=RUNG, outputs=outputs, segment_ticks=184_320, key_prefix="bench")
+    package(track, rung=RUNG, outputs=outputs, segment_ticks=184_320)
     after = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "hours": hours,

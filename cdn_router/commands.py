@@ -2,14 +2,15 @@
 
 import json
 import time
+from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
 from urllib.parse import quote, urlsplit
 from urllib.request import urlopen
 
 import click
 
 from core.errors import InvalidInputError, UnavailableError
+from core.output import NOTHING, Table, format_number, json_option, print_json, print_line
 from core.wiring import Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
@@ -89,25 +90,31 @@ def router() -> None:
 @router.command()
 @click.option("--url", default="http://127.0.0.1:8080", show_default=True, help="The router.")
 @click.option("--region", help="Only this region.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def show(url: str, region: str | None, *, as_json: bool) -> None:
     """Show each region's pathways, best first, and why the order is as it is."""
     told = _explain(url, region)
     if as_json:
-        click.echo(json.dumps(told, indent=2))
+        print_json(told, indent=2)
         return
-    for at in told["regions"]:
-        alarm = ", alarm" if at["alarm"] else ""
-        click.echo(f"{at['region']}: {' > '.join(at['order']) or '-'}  ({at['reason']}{alarm})")
-        click.echo(
-            f"  {'pathway':<16} {'cost':>8} {'start':>8} {'rtt':>8} {'± rtt':>8} "
-            f"{'errors':>7} {'samples':>8}  breaker"
-        )
-        for p in at["pathways"]:
-            rtt = "-" if p["srttMs"] is None else f"{p['srttMs']:.1f}"
-            click.echo(
-                f"  {p['pathway']:<16} {p['costMs']:>8.1f} {p['typicalStartMs']:>8.1f} {rtt:>8} "
-                f"{p['rttvarMs']:>8.1f} {p['errorRate']:>7.1%} {p['samples']:>8.1f}  {p['breaker']}"
+    for region_row in told["regions"]:
+        alarm = ", alarm" if region_row["alarm"] else ""
+        order = " > ".join(region_row["order"]) or NOTHING
+        print_line(f"{region_row['region']}: {order}  ({region_row['reason']}{alarm})")
+        table = Table(
+            ("  pathway", 18), ("cost", -10), ("start", -10), ("RTT", -10), ("± RTT", -10),
+            ("errors", -7), ("samples", -8), ("breaker", 0),
+        )  # fmt: skip
+        for row in region_row["pathways"]:
+            table.print_row(
+                f"  {row['pathway']}",
+                format_number(row["costMs"], "ms"),
+                format_number(row["typicalStartMs"], "ms"),
+                format_number(row["srttMs"], "ms"),
+                format_number(row["rttvarMs"], "ms"),
+                f"{row['errorRate']:.1%}",
+                f"{row['samples']:.1f}",
+                row["breaker"],
             )
 
 
@@ -119,7 +126,7 @@ def _explain(url: str, region: str | None) -> Any:
         where = f"{url.rstrip('/')}/v1/router/explain{query}"
         with urlopen(where, timeout=SHOW_TIMEOUT_S) as answer:  # noqa: S310  scheme checked above
             told = json.load(answer)
-    except (URLError, TimeoutError, ValueError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         raise UnavailableError(
             f"no router answers at {url}: {error}", hint="start one: tonearm serve --role router"
         ) from None

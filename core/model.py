@@ -135,7 +135,7 @@ class MediaFile:
     """One CMAF file of a rendition: init, one `sidx`, then the fragments.
 
     Attributes:
-        key: Object key.
+        key: Object key; empty until its presentation is sealed.
         init_size: Bytes of `ftyp` and `moov`, which start the file.
         index_size: Bytes of the `sidx` that follows.
         segment_sizes: Bytes of each `moof` + `mdat`; the sum with the two above is `size`.

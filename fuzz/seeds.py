@@ -95,7 +95,6 @@ def packaged(choices: Encryption = NO_CHOICES) -> Packaged:
             rung=Rung(Codec.OPUS, 96_000, Tier.HIGH),
             outputs=outputs,
             segment_ticks=4 * 960,
-            key_prefix="tracks/t/0000000000000000",
             loudness=_LOUDNESS,
             encryption=choices,
         )

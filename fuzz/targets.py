@@ -27,7 +27,6 @@ from core.errors import (
 from core.model import Codec, DrmProfile, Rung, Tier
 from fuzz import seeds
 from keyserver import eme, exchange
-from origin.media import paths as media_path
 from origin.media import ranges
 from origin.playback import cmcd
 from packager.cmaf.grid import segment_samples
@@ -38,7 +37,7 @@ from packager.encoded.track import EncodedTrack
 from packager.inspection import inspection
 from packager.inspection.media_bytes import FileBytes
 from packager.inspection.text import lines_of
-from packager.manifest import presentation
+from packager.manifest import places, presentation
 from packager.mp4 import grammar
 from packager.mp4.alac import AlacConfig
 from packager.mp4.asc import aac_kind
@@ -162,7 +161,6 @@ def _package(track: EncodedTrack, path: Path) -> None:
             rung=Rung(Codec.AAC, 96_000, Tier.LOW),
             outputs={DrmProfile.CENC: Output(path, key)},
             segment_ticks=segment_samples(track.timing.timescale),
-            key_prefix="fuzz",
         )
     except InvalidInputError:
         return
@@ -191,7 +189,7 @@ def inspected(data: bytes) -> None:
     """Any MP4, as `tonearm inspect` shows it: never an error, whatever the bytes are."""
     found = inspection.inspect(FileBytes(io.BytesIO(data)))
     assert json.dumps(inspection.as_json(found, "name"))
-    assert all(lines_of(found, everything=True))
+    assert list(lines_of(found, everything=True))
 
 
 def description(data: bytes) -> None:
@@ -225,7 +223,7 @@ def url_path(data: bytes) -> None:
     """The path of a media URL: refused, or the parts are the whole."""
     text = data.decode("utf-8", "surrogateescape")
     try:
-        path = media_path.parse(text)
+        path = places.parse(text)
     except InvalidInputError:
         return
     parts = (path.track_id, path.generation, path.region, path.drm, path.file)

@@ -1,6 +1,5 @@
 """`tonearm keys`, and the key server's role in `tonearm serve`."""
 
-import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +9,14 @@ import click
 
 from core.errors import ConflictError, IntegrityError, NotFoundError
 from core.home import Home
-from core.output import json_line
+from core.output import (
+    Table,
+    json_option,
+    print_columns,
+    print_json,
+    print_line,
+    print_note,
+)
 from core.wiring import Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
@@ -64,22 +70,28 @@ def init(wiring: Wiring) -> None:
     for name in RING_SECRETS:
         home.keyring.secret(name)
     Vault.create(home.keys_path, home.keyring.secret("root"))
-    click.echo(home.keys_path)
+    print_line(str(home.keys_path))
 
 
 @keys.command("list")
 @click.argument("track", required=False)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@json_option
 @click.pass_obj
 def list_keys(wiring: Wiring, track: str | None, *, as_json: bool) -> None:
     """List the KIDs of all tracks, or of TRACK: tier, scheme, period and date; never a key."""
     vault = _open_existing(wiring.home)
     try:
-        found = False
+        table = Table(
+            ("key", 36), ("tier", 8), ("scheme", 6), ("period", -6), ("made", 16), ("track", 0)
+        )
+        is_empty = True
         for row in vault.stored(track):
-            found = True
-            click.echo(json_line(_described(row)) if as_json else _line(row))
-        if track and not found:
+            is_empty = False
+            if as_json:
+                print_json(_described(row))
+            else:
+                table.print_row(*_words(row))
+        if track and is_empty:
             raise NotFoundError(f"there is no key for {track}", hint="is it a track id?")
     finally:
         vault.close()
@@ -88,7 +100,7 @@ def list_keys(wiring: Wiring, track: str | None, *, as_json: bool) -> None:
 @keys.command()
 @click.argument("files", nargs=-1, type=click.Path(exists=True, path_type=Path))
 @click.option("--track", help="Look for this track's keys only.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
+@json_option
 @click.pass_obj
 def doctor(wiring: Wiring, files: tuple[Path, ...], track: str | None, *, as_json: bool) -> None:
     """Check every key in the vault, and that none of them stands in FILES.
@@ -108,9 +120,11 @@ def doctor(wiring: Wiring, files: tuple[Path, ...], track: str | None, *, as_jso
     finally:
         vault.close()
     for finding in findings:
-        told = {"check": finding.check, "where": finding.where}
-        click.echo(json.dumps(told) if as_json else f"{finding.check}: {finding.where}")
-    click.echo(f"{count} keys, {scanned} files, {len(findings)} findings", err=True)
+        if as_json:
+            print_json({"check": finding.check, "where": finding.where})
+        else:
+            print_line(f"{finding.check}: {finding.where}")
+    print_note(f"{count} keys, {scanned} files, {len(findings)} findings")
     if findings:
         raise IntegrityError(
             f"{len(findings)} findings", hint="a key that leaked must be replaced: re-package"
@@ -119,7 +133,7 @@ def doctor(wiring: Wiring, files: tuple[Path, ...], track: str | None, *, as_jso
 
 @keys.command()
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.pass_obj
 def systems(wiring: Wiring, names: tuple[str, ...], *, as_json: bool) -> None:
     """Print the DRM systems that keys are signalled for, or choose NAMES.
@@ -134,7 +148,11 @@ def systems(wiring: Wiring, names: tuple[str, ...], *, as_json: bool) -> None:
         chosen = vault.systems()
     finally:
         vault.close()
-    click.echo(json_line({"systems": chosen}) if as_json else "\n".join(chosen))
+    if as_json:
+        print_json({"systems": chosen})
+        return
+    for name in chosen:
+        print_line(name)
 
 
 @keys.command()
@@ -145,7 +163,7 @@ def systems(wiring: Wiring, names: tuple[str, ...], *, as_json: bool) -> None:
     default="",
     help="Public base of the key server, for manifests in the bucket.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 @click.pass_obj
 def rotate(wiring: Wiring, track_id: str, *, license_base: str, as_json: bool) -> None:
     """Encrypt a published track with new keys, as a new generation.
@@ -163,9 +181,9 @@ def rotate(wiring: Wiring, track_id: str, *, license_base: str, as_json: bool) -
             "period": done.period,
             "kids": [str(kid) for kid in done.kids],
         }
-        click.echo(json_line(fields))
+        print_json(fields)
         return
-    click.echo(f"{done.track_id}\t{done.generation}\tperiod {done.period}\t{len(done.kids)} keys")
+    print_columns(done.track_id, done.generation, f"period {done.period}", f"{len(done.kids)} keys")
 
 
 @keys.command()
@@ -177,8 +195,8 @@ def rewrap(wiring: Wiring) -> None:
         moved = 0
         for count in vault.rewrap():
             moved += count
-            click.echo(f"{moved} keys", err=True)
-        click.echo(moved)
+            print_note(f"{moved} keys")
+        print_line(str(moved))
     finally:
         vault.close()
 
@@ -211,6 +229,7 @@ def _described(row: "StoredKey") -> dict[str, str | int]:
     }
 
 
-def _line(row: "StoredKey") -> str:
-    made = datetime.fromtimestamp(row.created_s, UTC).strftime("%Y-%m-%d %H:%M")
-    return f"{row.kid}  {row.tier:<8}  {row.scheme}  {row.period:>4}  {made}  {row.track_id}"
+def _words(row: "StoredKey") -> tuple[str, ...]:
+    """The same for people, in the order of the table."""
+    created = datetime.fromtimestamp(row.created_s, UTC).strftime("%Y-%m-%d %H:%M")
+    return str(row.kid), row.tier, row.scheme, str(row.period), created, row.track_id

@@ -228,6 +228,8 @@ class Vault:
 
     def stored(self, track_id: str | None = None) -> Iterator[StoredKey]:
         """All rows, or those of a track, in the order of their KIDs."""
+        if track_id is not None:
+            TRACK_ID.check(track_id)
         after = b""
         while True:
             with self._lock, translated():

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 import click
 
@@ -24,7 +25,7 @@ from core.grants import (
 from core.ids import URL_KEY_ID
 from core.keyring import KeyRing
 from core.model import Tier
-from core.output import format_time, json_option, print_fields
+from core.output import format_time, json_option, print_fields, print_json, print_line
 from core.wiring import Wiring
 
 
@@ -69,21 +70,26 @@ def sign(  # noqa: PLR0913  one argument per option is click's way
     wiring: Wiring, path: str, *, dialect: str, ttl_s: int, tier: str | None, as_json: bool
 ) -> None:
     """Sign PATH, such as /m/TRACK/GENERATION/ww/cbcs/high.m3u8."""
-    from origin.media.paths import parse
+    from packager.manifest.places import parse
 
-    if not path.startswith("/m/") or path.count("/") < 6:
+    try:
+        media = parse(path)
+        named = media.parse_file().tier
+    except ToolkitError:
+        media = None
+    if media is None or media.token:
         raise InvalidInputError(
-            f"{path!r} is not a media path", hint="use /m/TRACK/GENERATION/REGION/DRM/FILE"
+            f"{path} is not a media path", hint="use /m/TRACK/GENERATION/REGION/DRM/FILE"
         )
-    media = parse(path)
-    named = media.parse_file().tier
     expires_s = int(time.time()) + ttl_s
     grant = UrlGrant(
         media.track_id, Tier(tier or named or Tier.LOSSLESS), media.region, "signed", expires_s
     )
     signed = DIALECTS[dialect](wiring.home.keyring, grant, path)
-    fields = {"path": signed, "expiresAt": format_time(expires_s)}
-    print_fields(fields, as_json=as_json, line=signed)
+    if as_json:
+        print_json({"path": signed, "expiresAt": format_time(expires_s)})
+    else:
+        print_line(signed)
 
 
 @click.group()
@@ -130,10 +136,12 @@ def issue(  # noqa: PLR0913  one argument per option is click's way
 ) -> None:
     """Make a user token; a real service has its own issuer."""
     secret, now_s = wiring.home.keyring.secret("user"), int(time.time())
-    made = sign_user(User(subject, Tier(tier), region, devices), secret, now_s=now_s, ttl_s=ttl_s)
-    print_fields(
-        {"token": made, "expiresAt": format_time(now_s + ttl_s)}, as_json=as_json, line=made
-    )
+    user = User(subject, Tier(tier), region, devices)
+    user_token = sign_user(user, secret, now_s=now_s, ttl_s=ttl_s)
+    if as_json:
+        print_json({"token": user_token, "expiresAt": format_time(now_s + ttl_s)})
+    else:
+        print_line(user_token)
 
 
 @token.command("show")
@@ -156,8 +164,20 @@ def show_token(wiring: Wiring, text: str, *, as_json: bool) -> None:
         except ToolkitError as error:
             failures.append(error)
             continue
-        lines = [f"{name:<12} {value}" for name, value in fields.items()]
-        print_fields(fields, as_json=as_json, line="\n".join(lines))
+        if as_json:
+            print_json(fields)
+        else:
+            print_fields(_words(fields))
         return
     # an expired token is the one thing worth telling apart
     raise next((e for e in failures if "expired" in e.message), failures[0])
+
+
+def _words(fields: dict[str, Any]) -> dict[str, str]:
+    """What a token says, for people: times as dates, names without their units."""
+    return {
+        name.removesuffix("_s").replace("_", " "): (
+            format_time(value) if name.endswith("_s") else str(value)
+        )
+        for name, value in fields.items()
+    }

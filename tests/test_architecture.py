@@ -38,7 +38,6 @@ PURE = (
     "keyserver.throttle",
     "keyserver.wrapping",
     "origin.playback.cmcd",
-    "origin.media.paths",
     "origin.playback.requests",
     "origin.media.ranges",
     "origin.playback.session",

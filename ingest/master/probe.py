@@ -110,7 +110,9 @@ def probe(path: Path) -> Master:
     try:
         # Only local files: a playlist in disguise must not make us fetch something.
         options = {"protocol_whitelist": "file"}
-        with av.open(f"file:{path}", format=container.value, options=options) as opened:
+        with av.open(
+            f"file:{path}", format=container.value, options=options, metadata_errors="replace"
+        ) as opened:  # old taggers write Latin-1: a letter is lost, not the master
             return _describe(path, container, opened)
     except (av.error.FFmpegError, ValueError) as error:
         declaration(path, container)  # a truncation explains it better

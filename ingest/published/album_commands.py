@@ -1,15 +1,25 @@
 """`tonearm album`: what belongs together, and manifests that play it in one go."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from core import ids
 from core.errors import ConflictError, NotFoundError
-from core.output import json_option, print_fields
+from core.output import (
+    NOTHING,
+    Table,
+    format_length,
+    json_option,
+    print_columns,
+    print_json,
+)
 from core.wiring import Wiring
+from ingest.published.tracks import all_tracks
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from core.catalogue import Catalogue, Track
@@ -27,15 +37,13 @@ def album() -> None:
 @click.pass_obj
 def list_albums(wiring: Wiring, *, as_json: bool) -> None:
     """List every album with the number of its tracks."""
-    catalogue, after, tracks = wiring.catalogue(), "", dict[str, int]()
-    while page := catalogue.list(after):
-        for found in page:
-            if found.entry.album_id is not None:
-                tracks[found.entry.album_id] = tracks.get(found.entry.album_id, 0) + 1
-        after = page[-1].entry.track_id
-    for album_id, count in sorted(tracks.items()):
-        fields = {"albumId": album_id, "tracks": count}
-        print_fields(fields, as_json=as_json, line=f"{album_id}\t{count} tracks")
+    albums = Counter(track.entry.album_id for track in all_tracks(wiring.catalogue()))
+    del albums[None]
+    for album_id, count in sorted(albums.items()):
+        if as_json:
+            print_json({"albumId": album_id, "tracks": count})
+        else:
+            print_columns(str(album_id), f"{count} tracks")
 
 
 @album.command()
@@ -44,23 +52,31 @@ def list_albums(wiring: Wiring, *, as_json: bool) -> None:
 @click.pass_obj
 def show(wiring: Wiring, album_id: str, *, as_json: bool) -> None:
     """Show the tracks of ALBUM in their order."""
-    for found in _tracks(wiring.catalogue(), album_id):
-        entry = found.entry
+    table = Table(
+        ("position", -8), ("track", 24), ("status", 9), ("length", -6), ("artist - title", 0)
+    )
+    for track in _tracks(wiring.catalogue(), album_id):
+        entry = track.entry
         fields = {
             "position": entry.album_position,
             "trackId": entry.track_id,
-            "status": found.status,
+            "status": track.status,
             "generation": entry.generation,
             "title": entry.title,
             "artist": entry.artist,
             "durationS": entry.duration_s,
             "schemes": list(entry.schemes),
         }
-        line = (
-            f"{entry.album_position or '-'}\t{entry.track_id}\t{found.status}\t"
-            f"{entry.duration_s:.3f} s\t{entry.artist} - {entry.title}"
+        if as_json:
+            print_json(fields)
+            continue
+        table.print_row(
+            str(entry.album_position or NOTHING),
+            entry.track_id,
+            track.status,
+            format_length(entry.duration_s),
+            f"{entry.artist} - {entry.title}",
         )
-        print_fields(fields, as_json=as_json, line=line)
 
 
 @album.command()
@@ -102,9 +118,9 @@ def manifest(  # noqa: PLR0913 - click hands one argument for each option
     async def make() -> tuple[Sequence[str], bool]:
         store = wiring.store()
         try:
-            presentations = [await _presentation(store, found) for found in tracks]
-            made = album_of(album_id, presentations, common=common)
-            texts = album_manifests(made, profiles, options)
+            presentations = [await _presentation(store, track) for track in tracks]
+            joined = album_of(album_id, presentations, common=common)
+            texts = album_manifests(joined, profiles, options)
             if output is None:
                 return list(texts), await _store(store, texts)
         finally:
@@ -114,16 +130,18 @@ def manifest(  # noqa: PLR0913 - click hands one argument for each option
     keys, is_new = asyncio.run(make())
     folder = keys[-1].rpartition("/")[0]
     status = "made" if is_new else "unchanged"
-    fields = {"albumId": album_id, "status": status, "folder": folder, "manifests": keys}
-    lines = [f"{status}\t{key}" for key in keys]
-    print_fields(fields, as_json=as_json, line="\n".join(lines))
+    if as_json:
+        print_json({"albumId": album_id, "status": status, "folder": folder, "manifests": keys})
+        return
+    for key in keys:
+        print_columns(status, key)
 
 
 def _tracks(catalogue: "Catalogue", album_id: str) -> Sequence["Track"]:
-    found = catalogue.album(album_id)
-    if not found:
-        raise NotFoundError(f"there is no album {album_id[:80]}", hint="see: tonearm album list")
-    return found
+    tracks = catalogue.album(ids.ALBUM_ID.check(album_id))
+    if not tracks:
+        raise NotFoundError(f"there is no album {album_id}", hint="see: tonearm album list")
+    return tracks
 
 
 def _refuse_withdrawn(tracks: Sequence["Track"]) -> None:
@@ -143,12 +161,11 @@ def _profiles(first: "Track", scheme: str | None) -> list["DrmProfile"]:
     return [DrmProfile(name) for name in (Scheme if scheme == "both" else (scheme,))]
 
 
-async def _presentation(store: "ObjectStore", found: "Track") -> "Presentation":
-    from packager.manifest import presentation
+async def _presentation(store: "ObjectStore", track: "Track") -> "Presentation":
+    from packager.manifest.published import fetch_presentation
 
-    entry = found.entry
-    key = f"tracks/{entry.track_id}/{entry.generation}/presentation.json"
-    return presentation.decode(await store.get(key))
+    entry = track.entry
+    return await fetch_presentation(store, track_id=entry.track_id, generation=entry.generation)
 
 
 async def _store(store: "ObjectStore", texts: Mapping[str, str]) -> bool:

@@ -31,12 +31,13 @@ from core.storage.protocol import ObjectStore
 from ingest.encode.workspace import Workspace, opened
 from ingest.run.assemble import PackagedRung, check_ivs, packaged_path
 from ingest.run.plan import check_license_base
-from ingest.run.publish import generation_prefix, presentation_key
 from ingest.run.release import Release, extra_objects, release
 from packager.cmaf.reopen import reopen
 from packager.cmaf.segmenter import Output, package
 from packager.cmaf.verify import verify_file
 from packager.manifest import presentation as presentations
+from packager.manifest.places import REPORT, WAVEFORM, generation_prefix
+from packager.manifest.published import fetch_presentation
 from packager.protect.protection import Encryption
 
 Keys = Mapping[tuple[Tier, DrmProfile], ContentKey]
@@ -67,8 +68,7 @@ async def rotate(track_id: str, parts: Rekeying) -> KeyRotation:
     with opened(parts.work_dir, f"{track_id}-rekey") as workspace:
         track = await asyncio.to_thread(_published, parts.catalogue, track_id)
         previous = track.entry.generation
-        stored = await parts.store.get(presentation_key(track_id, previous))
-        old = presentations.decode(stored)
+        old = await fetch_presentation(parts.store, track_id=track_id, generation=previous)
         period = max((key.period for key in old.keys), default=-1)
         if period < 0:
             raise InvalidInputError(
@@ -83,9 +83,7 @@ async def rotate(track_id: str, parts: Rekeying) -> KeyRotation:
         after = await asyncio.to_thread(_keys, parts.key_source, old, period + 1)
         new, media = await _Rotating(parts.store, old, workspace).run(before, after)
         prefix = generation_prefix(track_id, previous)
-        waveform, report = [
-            await parts.store.get(f"{prefix}{name}") for name in ("waveform.json", "report.json")
-        ]
+        waveform, report = [await parts.store.get(f"{prefix}{name}") for name in (WAVEFORM, REPORT)]
         entry = replace(track.entry, generation=new.generation)
         await release(
             Release(
@@ -191,7 +189,6 @@ class _Rotating:
             rung=Rung(old.codec, old.bitrate_bps, old.tier, old.channels),
             outputs=outputs,
             segment_ticks=old.segment_ticks[0],  # priming included: the whole grid follows from it
-            key_prefix=f"tracks/{self._old.track_id}/-",
             loudness=self._old.loudness,
             album_loudness=self._old.album_loudness,
             encryption=Encryption(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.errors import IntegrityError, NotFoundError, RestoringError, ToolkitError
-from core.output import json_line
+from core.errors import RestoringError, ToolkitError
+from core.output import Table, format_size, json_option, print_error, print_json, print_note
 from core.wiring import Wiring
+from ingest.published.tracks import all_tracks, track_named
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from core.catalogue import Catalogue, Tail, Track
@@ -18,9 +19,6 @@ if TYPE_CHECKING:  # slow to import, and help must be quick
 
 INTRO_SEGMENTS = 2
 """Segments of each rendition that stay hot, behind init and index."""
-
-PAGE = 500
-"""Tracks fetched from the catalogue at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,22 +40,23 @@ def tier() -> None:
 
 @tier.command()
 @click.argument("tracks", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@json_option
 @click.pass_obj
 def status(wiring: Wiring, tracks: tuple[str, ...], *, as_json: bool) -> None:
     """Show where the bytes of TRACKS are, of all tracks if none is named."""
 
     async def show(catalogue: "Catalogue", store: "TieredStore") -> None:
-        found = [_known(catalogue, name) for name in tracks] if tracks else _all(catalogue)
-        for track in found:
-            _print(await _places(store, track), as_json=as_json)
+        printer = _Printer(as_json=as_json)
+        named = [track_named(catalogue, name) for name in tracks]
+        for track in named if tracks else all_tracks(catalogue):
+            printer.print(await _places(store, track))
 
     _with_parts(wiring, show)
 
 
 @tier.command()
 @click.argument("tracks", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@json_option
 @click.pass_obj
 def demote(wiring: Wiring, tracks: tuple[str, ...], *, as_json: bool) -> None:
     """Move the tails of TRACKS to the cold store; the intros stay hot, the tracks play on."""
@@ -68,7 +67,7 @@ def demote(wiring: Wiring, tracks: tuple[str, ...], *, as_json: bool) -> None:
 
 @tier.command()
 @click.argument("tracks", nargs=-1, required=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+@json_option
 @click.pass_obj
 def promote(wiring: Wiring, tracks: tuple[str, ...], *, as_json: bool) -> None:
     """Bring the tails of TRACKS back to the hot store, checked against their hashes."""
@@ -80,20 +79,21 @@ def promote(wiring: Wiring, tracks: tuple[str, ...], *, as_json: bool) -> None:
 def _move(wiring: Wiring, tracks: tuple[str, ...], tail: "Tail", *, as_json: bool) -> None:
     """Move track after track; what fails is reported, the others go on."""
     failed: list[str] = []
+    printer = _Printer(as_json=as_json)
 
     async def move(catalogue: "Catalogue", store: "TieredStore") -> None:
         with _progress() as advance:
             for name in dict.fromkeys(tracks):
                 try:
-                    track = _known(catalogue, name)
+                    track = track_named(catalogue, name)
                     await _move_track(store, track, tail, advance)
                     generation = track.entry.generation
                     if not catalogue.set_tail(name, tail, generation=generation):
-                        click.echo(f"{name}: a newer generation was published", err=True)
-                    _print(await _places(store, track), as_json=as_json)
+                        print_note(f"{name}: a newer generation was published")
+                    printer.print(await _places(store, track))
                 except ToolkitError as error:
                     failed.append(name)
-                    _report(name, error)
+                    print_error(error, about=name)
 
     _with_parts(wiring, move)
     if failed:
@@ -137,13 +137,11 @@ async def _places(store: "TieredStore", track: "Track") -> TrackPlaces:
 async def _movable(store: "TieredStore", track: "Track") -> "list[StoredFile]":
     """The media files of the current generation that are longer than an intro."""
     from core.storage.tiered import StoredFile
-    from packager.manifest.presentation import decode
+    from packager.manifest.published import fetch_presentation
 
-    entry = track.entry
-    key = f"tracks/{entry.track_id}/{entry.generation}/presentation.json"
-    described = decode(await store.get(key))
-    if (described.track_id, described.generation) != (entry.track_id, entry.generation):
-        raise IntegrityError(f"{key} describes another presentation")
+    described = await fetch_presentation(
+        store, track_id=track.entry.track_id, generation=track.entry.generation
+    )
     return [
         StoredFile(file.key, file.sha256, intro_size)
         for rendition in described.renditions
@@ -155,22 +153,6 @@ async def _movable(store: "TieredStore", track: "Track") -> "list[StoredFile]":
         )
         < file.size
     ]
-
-
-def _known(catalogue: "Catalogue", track_id: str) -> "Track":
-    track = catalogue.get(track_id)
-    if track is None:
-        raise NotFoundError(
-            f"there is no track {track_id}", hint="`tonearm track list` names them all"
-        )
-    return track
-
-
-def _all(catalogue: "Catalogue") -> "Iterator[Track]":
-    after = ""
-    while page := catalogue.list(after, PAGE):
-        yield from page
-        after = page[-1].entry.track_id
 
 
 def _with_parts(
@@ -206,18 +188,22 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         yield advance
 
 
-def _print(places: TrackPlaces, *, as_json: bool) -> None:
-    if as_json:
-        row = {name: getattr(places, name) for name in TrackPlaces.__slots__}
-        click.echo(json_line(row))
-        return
-    click.echo(
-        f"{places.track_id}  {places.tail}  {places.files} files"
-        f"  hot {places.hot_size / 1e6:.2f} MB  cold {places.cold_size / 1e6:.2f} MB"
-    )
+class _Printer:
+    """Prints where tracks are, each as it is known."""
 
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._table = Table(("track", 24), ("tail", 5), ("files", -5), ("hot", -12), ("cold", -12))
 
-def _report(name: str, error: ToolkitError) -> None:
-    click.secho(f"error: {name}: {error.message}", fg="red", err=True)
-    if error.hint:
-        click.echo(f"hint: {error.hint}", err=True)
+    def print(self, places: TrackPlaces) -> None:
+        """Print one line."""
+        if self._as_json:
+            print_json({name: getattr(places, name) for name in TrackPlaces.__slots__})
+            return
+        self._table.print_row(
+            places.track_id,
+            places.tail,
+            str(places.files),
+            format_size(places.hot_size),
+            format_size(places.cold_size),
+        )

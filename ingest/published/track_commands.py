@@ -8,12 +8,25 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from core.errors import NotFoundError
-from core.output import format_time, json_line, json_option, print_fields
+from core.output import (
+    NOTHING,
+    Table,
+    format_length,
+    format_number,
+    format_size,
+    format_time,
+    json_option,
+    print_columns,
+    print_fields,
+    print_json,
+    print_line,
+)
 from core.wiring import Wiring
+from ingest.published.tracks import all_tracks, track_named
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
-    from core.catalogue import Catalogue, Track
-    from core.model import Presentation
+    from core.catalogue import Track
+    from core.model import Presentation, Rendition
     from core.storage.protocol import ObjectStore
     from ingest.published.verify import Report
 
@@ -28,16 +41,18 @@ def track() -> None:
 @click.pass_obj
 def list_tracks(wiring: Wiring, *, as_json: bool) -> None:
     """List every track, by its id."""
-    catalogue, after = wiring.catalogue(), ""
-    while page := catalogue.list(after):
-        for found in page:
-            entry = found.entry
-            line = (
-                f"{entry.track_id}\t{found.status}\t{found.tail}\t{entry.duration_s:.1f} s\t"
-                f"{entry.artist} - {entry.title}"
-            )
-            print_fields(_track_fields(found), as_json=as_json, line=line)
-        after = page[-1].entry.track_id
+    for published_track in all_tracks(wiring.catalogue()):
+        if as_json:
+            print_json(_track_fields(published_track))
+            continue
+        entry = published_track.entry
+        print_columns(
+            entry.track_id,
+            published_track.status,
+            published_track.tail,
+            format_length(entry.duration_s),
+            f"{entry.artist} - {entry.title}",
+        )
 
 
 @track.command()
@@ -46,30 +61,30 @@ def list_tracks(wiring: Wiring, *, as_json: bool) -> None:
 @click.pass_obj
 def show(wiring: Wiring, track_id: str, *, as_json: bool) -> None:
     """Show TRACK_ID: its terms, its loudness and its renditions."""
-    found = _get(wiring.catalogue(), track_id)
-    presentation = asyncio.run(_describe(wiring.store(), found))
-    fields = _track_fields(found) | {
-        "renditions": [
-            {
-                "name": r.name,
-                "tier": r.tier,
-                "codecs": r.codecs,
-                "sampleRate": r.sample_rate,
-                "segments": len(r.segment_ticks),
-                "gapless": asdict(r.timing),
-                "averageBps": {f.drm: f.average_bps for f in r.files},
-                "size": {f.drm: f.size for f in r.files},
-            }
-            for r in presentation.renditions
-        ]
-    }
-    lines = [f"{name:<12} {value}" for name, value in fields.items() if name != "renditions"]
-    lines += [
-        f"{r.name:<12} {r.tier}, {r.codecs}, {r.sample_rate} Hz, {len(r.segment_ticks)} segments, "
-        + ", ".join(f"{f.drm} {f.size} bytes" for f in r.files)
-        for r in presentation.renditions
-    ]
-    print_fields(fields, as_json=as_json, line="\n".join(lines))
+    published_track = track_named(wiring.catalogue(), track_id)
+    presentation = asyncio.run(_describe(wiring.store(), published_track))
+    if as_json:
+        renditions = [_rendition_fields(rendition) for rendition in presentation.renditions]
+        print_json(_track_fields(published_track) | {"renditions": renditions})
+        return
+    print_fields(_track_words(published_track))
+    print_line("")
+    profiles = dict.fromkeys(file.drm for r in presentation.renditions for file in r.files)
+    table = Table(
+        ("rendition", 10), ("tier", 8), ("codec", 10), ("rate", -9), ("segments", -8),
+        ("bitrate", -9), *((str(drm), -10) for drm in profiles),
+    )  # fmt: skip
+    for rendition in presentation.renditions:
+        size_of = {file.drm: format_size(file.size) for file in rendition.files}
+        table.print_row(
+            rendition.name,
+            rendition.tier,
+            rendition.codecs,
+            f"{rendition.sample_rate} Hz",
+            str(len(rendition.segment_ticks)),
+            f"{max(file.average_bps for file in rendition.files) / 1000:.0f} kb/s",
+            *(size_of.get(drm, NOTHING) for drm in profiles),
+        )
 
 
 @track.command()
@@ -78,15 +93,18 @@ def show(wiring: Wiring, track_id: str, *, as_json: bool) -> None:
 @click.pass_obj
 def history(wiring: Wiring, track_id: str, *, as_json: bool) -> None:
     """List what was published as TRACK_ID, newest first; removed tracks, too."""
-    lines = wiring.catalogue().history(track_id)
-    if not lines:
-        raise NotFoundError(f"nothing was ever published as {track_id}")
-    for publication in lines:
+    publications = wiring.catalogue().history(track_id)
+    if not publications:
+        raise NotFoundError(
+            f"nothing was ever published as {track_id}", hint="see: tonearm track list"
+        )
+    for publication in publications:
         at = format_time(publication.published_at_s)
+        if as_json:
+            print_json(asdict(publication) | {"published_at_s": at})
+            continue
         kept = "kept" if publication.kept else "deleted"
-        fields = asdict(publication) | {"published_at_s": at}
-        line = f"{publication.number}\t{publication.generation}\t{at}\t{kept}"
-        print_fields(fields, as_json=as_json, line=line)
+        print_columns(str(publication.number), publication.generation, at, kept)
 
 
 @track.command()
@@ -95,8 +113,7 @@ def history(wiring: Wiring, track_id: str, *, as_json: bool) -> None:
 @click.pass_obj
 def withdraw(wiring: Wiring, track_id: str, *, as_json: bool) -> None:
     """Take TRACK_ID from players at once; its files are kept, and `restore` gives it back."""
-    found = wiring.catalogue().withdraw(track_id)
-    print_fields(_track_fields(found), as_json=as_json, line=f"{track_id} {found.status}")
+    _print_standing(wiring.catalogue().withdraw(track_id), as_json=as_json)
 
 
 @track.command()
@@ -105,8 +122,7 @@ def withdraw(wiring: Wiring, track_id: str, *, as_json: bool) -> None:
 @click.pass_obj
 def restore(wiring: Wiring, track_id: str, *, as_json: bool) -> None:
     """Give TRACK_ID, which was withdrawn, back to players."""
-    found = wiring.catalogue().restore(track_id)
-    print_fields(_track_fields(found), as_json=as_json, line=f"{track_id} {found.status}")
+    _print_standing(wiring.catalogue().restore(track_id), as_json=as_json)
 
 
 @track.command()
@@ -117,7 +133,7 @@ def restore(wiring: Wiring, track_id: str, *, as_json: bool) -> None:
 def remove(wiring: Wiring, track_id: str, *, yes: bool, as_json: bool) -> None:
     """Withdraw TRACK_ID and delete its files for good; its history is kept."""
     catalogue = wiring.catalogue()
-    _get(catalogue, track_id)
+    track_named(catalogue, track_id)
     if not yes:
         click.confirm(f"Delete every file of {track_id} for good?", abort=True, err=True)
     catalogue.withdraw(track_id)
@@ -127,8 +143,10 @@ def remove(wiring: Wiring, track_id: str, *, yes: bool, as_json: bool) -> None:
     catalogue.remove(track_id)
     for generation in generations:
         catalogue.drop_generation(track_id, generation)
-    fields = {"trackId": track_id, "removed": True, "objects": deleted}
-    print_fields(fields, as_json=as_json, line=f"{track_id} removed, {deleted} objects deleted")
+    if as_json:
+        print_json({"trackId": track_id, "removed": True, "objects": deleted})
+    else:
+        print_line(f"{track_id} removed, {deleted} objects deleted")
 
 
 @track.command()
@@ -148,7 +166,7 @@ def verify(ctx: click.Context, track_id: str, *, master: Path | None, as_json: b
     from ingest.published.verify import verify_track
 
     wiring: Wiring = ctx.obj
-    generation = _get(wiring.catalogue(), track_id).entry.generation
+    generation = track_named(wiring.catalogue(), track_id).entry.generation
 
     async def run() -> "Report":
         store = wiring.store()
@@ -160,27 +178,27 @@ def verify(ctx: click.Context, track_id: str, *, master: Path | None, as_json: b
 
     report = asyncio.run(run())
     if as_json:
-        click.echo(json_line(report.as_json()))
+        print_json(report.as_json())
     else:
         for line in report.lines():
-            click.echo(line)
+            print_line(line)
     if report.problems:
         ctx.exit(1)
 
 
-def _get(catalogue: "Catalogue", track_id: str) -> "Track":
-    found = catalogue.get(track_id)
-    if found is None:
-        raise NotFoundError(f"there is no track {track_id}", hint="see: tonearm track list")
-    return found
+def _print_standing(published_track: "Track", *, as_json: bool) -> None:
+    if as_json:
+        print_json(_track_fields(published_track))
+    else:
+        print_line(f"{published_track.entry.track_id} {published_track.status}")
 
 
-def _track_fields(found: "Track") -> dict[str, Any]:
-    entry = found.entry
+def _track_fields(published_track: "Track") -> dict[str, Any]:
+    entry = published_track.entry
     return {
         "trackId": entry.track_id,
-        "status": found.status,
-        "tail": found.tail,
+        "status": published_track.status,
+        "tail": published_track.tail,
         "generation": entry.generation,
         "title": entry.title,
         "artist": entry.artist,
@@ -190,30 +208,67 @@ def _track_fields(found: "Track") -> dict[str, Any]:
         "schemes": list(entry.schemes),
         "durationS": entry.duration_s,
         "loudness": asdict(entry.loudness),
-        "publishedAt": format_time(found.published_at_s),
+        "publishedAt": format_time(published_track.published_at_s),
     }
 
 
-async def _describe(store: "ObjectStore", found: "Track") -> "Presentation":
-    from packager.manifest import presentation
+def _rendition_fields(rendition: "Rendition") -> dict[str, Any]:
+    return {
+        "name": rendition.name,
+        "tier": rendition.tier,
+        "codecs": rendition.codecs,
+        "sampleRate": rendition.sample_rate,
+        "segments": len(rendition.segment_ticks),
+        "gapless": asdict(rendition.timing),
+        "averageBps": {file.drm: file.average_bps for file in rendition.files},
+        "size": {file.drm: file.size for file in rendition.files},
+    }
 
-    entry = found.entry
+
+def _track_words(published_track: "Track") -> dict[str, str]:
+    """The same for people."""
+    entry, loudness = published_track.entry, published_track.entry.loudness
+    return {
+        "track": entry.track_id,
+        "status": published_track.status,
+        "generation": entry.generation,
+        "published": format_time(published_track.published_at_s),
+        "tail": published_track.tail,
+        "title": entry.title or NOTHING,
+        "artist": entry.artist or NOTHING,
+        "album": entry.album_id or NOTHING,
+        "regions": ", ".join(entry.regions),
+        "tiers": ", ".join(entry.tiers),
+        "schemes": ", ".join(entry.schemes) or NOTHING,
+        "length": format_length(entry.duration_s),
+        "loudness": format_number(loudness.integrated_lufs, "LUFS"),
+        "range": format_number(loudness.range_lu, "LU"),
+        "momentary": format_number(loudness.momentary_max_lufs, "LUFS at most"),
+        "short-term": format_number(loudness.short_term_max_lufs, "LUFS at most"),
+        "true peak": format_number(loudness.true_peak_dbtp, "dBTP"),
+    }
+
+
+async def _describe(store: "ObjectStore", published_track: "Track") -> "Presentation":
+    from packager.manifest.published import fetch_presentation
+
+    entry = published_track.entry
     try:
-        key = f"tracks/{entry.track_id}/{entry.generation}/presentation.json"
-        return presentation.decode(await store.get(key))
+        return await fetch_presentation(store, track_id=entry.track_id, generation=entry.generation)
     finally:
         await store.aclose()
 
 
 async def _delete(store: "ObjectStore", track_id: str, generations: tuple[str, ...]) -> int:
+    from packager.manifest.places import generation_prefix, presentation_key
+
     deleted = 0
     try:
         for generation in generations:
-            prefix = f"tracks/{track_id}/{generation}/"
             # the description goes first: without it nothing of the rest can be asked for
-            await store.delete(f"{prefix}presentation.json")
-            async for found in store.list(prefix):
-                await store.delete(found.key)
+            await store.delete(presentation_key(track_id, generation))
+            async for info in store.list(generation_prefix(track_id, generation)):
+                await store.delete(info.key)
                 deleted += 1
             deleted += 1
     finally:

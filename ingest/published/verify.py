@@ -14,19 +14,18 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import click
-
 from core.errors import IntegrityError, InvalidInputError, NotFoundError, ToolkitError
 from core.keysource import KeyRequest, KeySource
 from core.model import ContentKey, DrmProfile, MediaFile, Presentation, Rendition, Scheme
+from core.output import Styled
 from core.storage.protocol import ObjectStore
 from ingest.published.master_compare import compare_with_master
-from ingest.run.publish import generation_prefix, presentation_key
-from ingest.run.sums import SUMS, decode_sums
+from ingest.run.sums import decode_sums
 from packager.cmaf.verify import Verified, overlapping_ivs, verify_file
-from packager.manifest import presentation as description
 from packager.manifest import timeline
 from packager.manifest.options import ManifestOptions
+from packager.manifest.places import SUMS, generation_prefix, presentation_key, static_name
+from packager.manifest.published import fetch_presentation
 from packager.manifest.static import static_manifests
 
 MAX_LISTED = 10_000
@@ -54,11 +53,11 @@ class Report:
             "notes": self.notes,
         }
 
-    def lines(self) -> Iterator[str]:
+    def lines(self) -> Iterator[str | Styled]:
         """For people; the verdict last."""
         yield from (f"checked  {line}" for line in self.checked)
         yield from (f"note     {line}" for line in self.notes)
-        yield from (click.style(f"wrong    {line}", fg="red") for line in self.problems)
+        yield from (Styled(f"wrong    {line}", "red") for line in self.problems)
         verdict = f"{len(self.problems)} problems" if self.problems else "nothing is wrong"
         yield f"{self.track_id} {self.generation}: {len(self.checked)} objects, {verdict}"
 
@@ -86,9 +85,8 @@ async def verify_track(
     report = Report(track_id, generation)
     key = presentation_key(track_id, generation)
     try:
-        presentation = description.decode(await store.get(key))
-        _check_description(presentation, track_id, generation)
-    except (InvalidInputError, IntegrityError, NotFoundError) as error:
+        presentation = await fetch_presentation(store, track_id=track_id, generation=generation)
+    except (IntegrityError, NotFoundError) as error:
         report.problems.append(f"{key}: {error.message}")
         return report
     report.checked.append(key)
@@ -133,13 +131,6 @@ def _decodable(rendition: Rendition) -> MediaFile | None:
     """The first file that one key opens from end to end: FFmpeg's decryption knows no other."""
     whole = (f for f in rendition.files if not f.clear_segments and not f.key_changes)
     return next(whole, None)
-
-
-def _check_description(p: Presentation, track_id: str, generation: str) -> None:
-    if (p.track_id, p.generation) != (track_id, generation):
-        raise IntegrityError(f"it describes {p.track_id} {p.generation}")
-    if description.generation_of(p) != generation:
-        raise IntegrityError("its hash is not its generation: something in it was changed")
 
 
 def _check_alignment(p: Presentation, report: Report) -> None:
@@ -229,7 +220,7 @@ async def _check_others(store: ObjectStore, p: Presentation, report: Report) -> 
     known = {presentation_key(p.track_id, p.generation)}
     known |= {f.key for r in p.renditions for f in r.files}
     expected = {
-        f"{prefix}{drm}/static/{name}": text
+        prefix + static_name(drm, name): text
         for drm in DrmProfile
         for name, text in static_manifests(p, drm, ManifestOptions()).items()
     }

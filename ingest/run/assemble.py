@@ -112,7 +112,6 @@ def package_rung(order: PackageOrder) -> PackagedRung:
         rung=rung,
         outputs=outputs,
         segment_ticks=segment_samples(track.timing.timescale),
-        key_prefix=f"tracks/{order.track_id}/-",  # the generation is known when all are packaged
         loudness=order.loudness,
         album_loudness=order.album_loudness,
         encryption=order.encryption,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from core.errors import InvalidInputError, UnavailableError
-from core.output import json_line
+from core.output import error_lines, escaped, json_option, print_json
 from core.wiring import Wiring
 from packager.folder.commands import CBCS_PATTERN, CLEAR_LEAD
 
@@ -55,7 +55,7 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--store", metavar="URL", help="Hot object store [as configured].")
 @click.option("--ffmpeg", type=FILE, help="The ffmpeg to use [bundled].")
 @click.option("--report", type=FILE, help="Write all results as JSON, checked by a second meter.")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON for each track.")
+@json_option
 @click.pass_context
 def ingest(  # noqa: PLR0913 - click hands one argument for each option
     ctx: click.Context,
@@ -158,17 +158,18 @@ def _run(
     from ingest.run.display import PIPE_WIDTH, Display, print_table
     from ingest.run.schedule import ingest_masters
 
-    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    errors = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def finished(outcome: "Outcome") -> None:
         if as_json:
-            click.echo(json_line(outcome.as_json()))
+            print_json(outcome.as_json())
         if outcome.error:
-            errors.print(f"error: {outcome.path}: {outcome.error}", style="red", markup=False)
-            if outcome.hint:
-                errors.print(f"hint: {outcome.hint}", markup=False)
+            first, *rest = error_lines(outcome.error, outcome.hint, str(outcome.path))
+            errors.print(first, style="red")
+            for line in rest:
+                errors.print(line)
         for warning in outcome.warnings:
-            errors.print(f"warning: {outcome.path}: {warning}", style="yellow", markup=False)
+            errors.print(escaped(f"warning: {outcome.path}: {warning}"), style="yellow")
 
     received: list[int] = []
 
@@ -185,7 +186,7 @@ def _run(
     except asyncio.CancelledError:
         raise click.exceptions.Exit(128 + received[0]) from None  # as shells count
     if not as_json:
-        console = Console(highlight=False)
+        console = Console(highlight=False, markup=False, emoji=False)
         if not console.is_terminal:
             console.width = PIPE_WIDTH
         print_table(outcomes, console)

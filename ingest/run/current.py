@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 
 from core.catalogue import Catalogue, Status
-from core.errors import ConflictError, InvalidInputError, NotFoundError
+from core.errors import ConflictError, IntegrityError, NotFoundError
 from core.keysource import KeyRequest
 from core.model import ContentKey, Presentation
 from core.storage.protocol import ObjectStore
@@ -16,8 +16,8 @@ from ingest.measure.album import Heard
 from ingest.run import report
 from ingest.run.assemble import entry_of
 from ingest.run.plan import Plan
-from ingest.run.publish import generation_prefix, presentation_key
-from packager.manifest import presentation as presentations
+from packager.manifest.places import REPORT, generation_prefix
+from packager.manifest.published import fetch_presentation
 
 
 def refuse_withdrawn(track_id: str, catalogue: Catalogue) -> None:
@@ -37,9 +37,8 @@ async def current_presentation(
     if track is None:
         return None
     try:
-        stored = await store.get(presentation_key(track_id, track.entry.generation))
-        return presentations.decode(stored)
-    except (NotFoundError, InvalidInputError):
+        return await fetch_presentation(store, track_id=track_id, generation=track.entry.generation)
+    except (NotFoundError, IntegrityError):
         return None  # the store has lost it: make it again
 
 
@@ -77,7 +76,7 @@ async def heard_before(current: Presentation, store: ObjectStore) -> Heard | Non
     """What was heard when *current* was made; None if its report is gone or damaged."""
     prefix = generation_prefix(current.track_id, current.generation)
     try:
-        energies = report.energies_of(await store.get(f"{prefix}report.json"))
+        energies = report.energies_of(await store.get(f"{prefix}{REPORT}"))
     except (NotFoundError, ValueError, KeyError, TypeError):
         return None
     return Heard(energies, current.loudness.true_peak_dbtp)

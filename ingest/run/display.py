@@ -9,6 +9,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 from rich.table import Table
 
 from core.model import Loudness
+from core.output import escaped
 from ingest.run.outcome import Outcome
 from ingest.run.progress import Stage
 
@@ -34,7 +35,7 @@ class Display:
     def __init__(self, masters: Sequence[Path], console: Console) -> None:
         self._masters = masters
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             TextColumn("[cyan]{task.fields[stage]}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}%"),
@@ -58,7 +59,7 @@ class Display:
         """Take news of the master at *place*, from any thread."""
         if stage is Stage.CHECK:
             return  # quick; a line for each of a thousand masters would only flicker
-        name = self._masters[place - 1].name
+        name = escaped(self._masters[place - 1].name)
         line = self._lines.get(place)
         if line is None:
             line = self._lines[place] = self._progress.add_task(name, total=1.0, stage=stage)
@@ -82,7 +83,7 @@ def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
     for outcome in outcomes:
         heard = outcome.loudness or _UNHEARD
         table.add_row(
-            outcome.track_id or outcome.path.name,
+            outcome.track_id or escaped(outcome.path.name),
             outcome.status,
             outcome.generation or "-",
             _clock(outcome.duration_s),

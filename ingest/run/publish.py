@@ -6,7 +6,6 @@ run that was killed is resumed by running it again. Removal goes the other way r
 """
 
 import asyncio
-import re
 from collections.abc import Collection, Coroutine, Iterable, Mapping
 from pathlib import Path
 
@@ -14,24 +13,19 @@ from core.errors import IntegrityError, InvalidInputError, NotFoundError
 from core.model import Presentation
 from core.storage.protocol import ObjectStore
 from packager.manifest import presentation as description
+from packager.manifest.places import (
+    generation_in,
+    generation_prefix,
+    presentation_key,
+    track_prefix,
+)
 
 MAX_REQUESTS = 8
 """Objects under way at the same time."""
-PRESENTATION = "presentation.json"
 
 Body = bytes | Path
 
 _FOREIGN = "something else wrote to the store: remove that generation and publish it again"
-
-
-def presentation_key(track_id: str, generation: str) -> str:
-    """Where the description lies that makes a generation visible."""
-    return f"{generation_prefix(track_id, generation)}{PRESENTATION}"
-
-
-def generation_prefix(track_id: str, generation: str) -> str:
-    """What the keys of a generation's objects start with; ends with a slash."""
-    return f"tracks/{track_id}/{generation}/"
 
 
 async def publish(
@@ -58,7 +52,7 @@ async def publish(
     description.decode(body)  # what readers would refuse must not become visible
     prefix = generation_prefix(presentation.track_id, presentation.generation)
     media = {f.key: f.size for r in presentation.renditions for f in r.files}
-    last = f"{prefix}{PRESENTATION}"
+    last = presentation_key(presentation.track_id, presentation.generation)
     for key in (*media, *files):
         if not key.startswith(prefix) or key == last:
             raise InvalidInputError(f"{key} is no object of generation {presentation.generation}")
@@ -99,9 +93,6 @@ def _size(body: Body) -> int:
     return body.stat().st_size if isinstance(body, Path) else len(body)
 
 
-_GENERATION = re.compile(r"tracks/[^/]+/(?P<generation>[^/]+)/.")
-
-
 async def prune(store: ObjectStore, track_id: str, keep: Collection[str]) -> tuple[str, ...]:
     """Remove all generations of a track but those in *keep*, published or half-published.
 
@@ -111,15 +102,15 @@ async def prune(store: ObjectStore, track_id: str, keep: Collection[str]) -> tup
     Returns:
         The generations that were removed, in order.
     """
-    found: dict[str, list[str]] = {}
-    async for info in store.list(f"tracks/{track_id}/"):
-        match = _GENERATION.match(info.key)
-        if match and match["generation"] not in keep:
-            found.setdefault(match["generation"], []).append(info.key)
-    for generation, keys in found.items():
+    outdated: dict[str, list[str]] = {}
+    async for info in store.list(track_prefix(track_id)):
+        generation = generation_in(info.key)
+        if generation is not None and generation not in keep:
+            outdated.setdefault(generation, []).append(info.key)
+    for generation, keys in outdated.items():
         await store.delete(presentation_key(track_id, generation))
         await _each(store.delete(key) for key in keys)
-    return tuple(sorted(found))
+    return tuple(sorted(outdated))
 
 
 async def _each(jobs: Iterable[Coroutine[None, None, None]]) -> None:

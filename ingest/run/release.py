@@ -29,9 +29,10 @@ from core.errors import ConflictError
 from core.model import DrmProfile, Presentation
 from core.storage.protocol import ObjectStore
 from ingest.encode.workspace import locked
-from ingest.run.publish import Body, generation_prefix, prune, publish
-from ingest.run.sums import SUMS, encode_sums
+from ingest.run.publish import Body, prune, publish
+from ingest.run.sums import encode_sums
 from packager.manifest.options import ManifestOptions
+from packager.manifest.places import REPORT, SUMS, WAVEFORM, generation_prefix, static_name
 from packager.manifest.static import static_manifests
 
 
@@ -59,10 +60,10 @@ def extra_objects(
     """
     options = ManifestOptions(license_base=license_base)
     prefix = generation_prefix(presentation.track_id, presentation.generation)
-    bodies = {"waveform.json": waveform, "report.json": report}
+    bodies = {WAVEFORM: waveform, REPORT: report}
     for drm in DrmProfile:
         for name, text in static_manifests(presentation, drm, options).items():
-            bodies[f"{drm}/static/{name}"] = text.encode()
+            bodies[static_name(drm, name)] = text.encode()
     bodies[SUMS] = encode_sums(bodies)
     return {f"{prefix}{name}": body for name, body in bodies.items()}
 

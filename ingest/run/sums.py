@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from core import ids
 from core.errors import IntegrityError
 
-SUMS = "sha256.json"
-
 
 def encode_sums(bodies: Mapping[str, bytes]) -> bytes:
     """Canonical JSON: name to SHA-256 in hex."""

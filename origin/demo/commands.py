@@ -16,6 +16,7 @@ import click
 
 from core.errors import ToolkitError
 from core.home import Home
+from core.output import print_line, print_note
 from core.wiring import Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
@@ -56,7 +57,7 @@ def demo(wiring: Wiring, *, port: int, seconds: int, players: Path, open_page: b
     from origin.demo.page_server import DemoPage, run_page
 
     masters = _synthesise(wiring.home.path / "masters", seconds)
-    click.echo(f"Ingesting {len(masters)} masters", err=True)
+    print_note(f"Ingesting {len(masters)} masters")
     ingest = ["ingest", "--scheme", "both", "--lossless", *map(str, masters)]
     if _tonearm(wiring.home, ingest).wait() != 0:
         raise ToolkitError("the demo's masters could not be ingested", hint="see the lines above")
@@ -73,13 +74,13 @@ def demo(wiring: Wiring, *, port: int, seconds: int, players: Path, open_page: b
 
 def _announce(page: "DemoPage", *, open_page: bool) -> None:
     url = f"http://127.0.0.1:{page.page_port}/"
-    click.echo(f"page      {url}")
+    print_line(f"page      {url}")
     for shaped in page.pathways:
-        click.echo(f"pathway   {shaped.base_url} ({shaped.id}, +{shaped.latency_ms} ms)")
-    click.echo(f"server    {page.server_url}")
+        print_line(f"pathway   {shaped.base_url} ({shaped.id}, +{shaped.latency_ms} ms)")
+    print_line(f"server    {page.server_url}")
     if not (page.players / "shaka-player").exists():
-        click.echo("missing   shaka-player: run 'make players' (needs npm)", err=True)
-    click.echo("Press Ctrl-C to stop.", err=True)
+        print_note("missing   shaka-player: run 'make players' (needs npm)")
+    print_note("Press Ctrl-C to stop.")
     if open_page:
         webbrowser.open(url)
 
@@ -97,7 +98,7 @@ def _synthesise(folder: Path, seconds: int) -> list[Path]:
         str(seconds),
     ]
     if not folder.exists():
-        click.echo(f"Synthesising masters of {seconds} s", err=True)
+        print_note(f"Synthesising masters of {seconds} s")
         partial = folder.with_suffix(".partial")
         command[4] = str(partial)
         subprocess.run(command, check=True, stdout=sys.stderr, timeout=SYNTHESIS_TIMEOUT_S)  # noqa: S603  our own module

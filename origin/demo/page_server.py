@@ -19,7 +19,8 @@ from core.storage import ObjectStore
 from core.telemetry import Metrics, open_log
 from core.web import create_app
 from origin.demo.pathway_shaper import PathwayShaper, Shape
-from packager.manifest import presentation
+from packager.manifest.places import WAVEFORM, generation_prefix
+from packager.manifest.published import fetch_presentation
 
 USER_TTL_S = 3600
 """Life of the demo listener's user token."""
@@ -188,9 +189,10 @@ async def _tracks(request: web.Request) -> web.Response:
 
 
 async def _track(store: ObjectStore, entry: TrackEntry) -> dict[str, object]:
-    prefix = f"tracks/{entry.track_id}/{entry.generation}"
-    described = presentation.decode(await store.get(f"{prefix}/presentation.json"))
-    waveform = json.loads(await store.get(f"{prefix}/waveform.json"))
+    track_id, generation = entry.track_id, entry.generation
+    described = await fetch_presentation(store, track_id=track_id, generation=generation)
+    prefix = generation_prefix(track_id, generation)
+    waveform = json.loads(await store.get(f"{prefix}{WAVEFORM}"))
     return {
         "trackId": entry.track_id,
         "title": described.title,

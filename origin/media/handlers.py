@@ -16,7 +16,6 @@ from core.model import DrmProfile, MediaFile
 from core.web import LOG, REQUEST_ID
 from origin.dependencies import Origin
 from origin.media import manifests
-from origin.media import paths as media_path
 from origin.media.answers import (
     IMMUTABLE,
     Message,
@@ -27,10 +26,11 @@ from origin.media.answers import (
 )
 from origin.media.library import Described, Library, rendition_named
 from origin.media.manifests import Manifest
-from origin.media.paths import Kind, MediaFileName, MediaPath, not_found
 from origin.media.ranges import Span, select
 from origin.shield.single_flight import SingleFlightCache, Source
+from packager.manifest import places
 from packager.manifest.options import ManifestOptions
+from packager.manifest.places import Kind, MediaFileName, MediaPath, no_such_file
 
 STALL_TIMEOUT_S = 30.0
 """How long a reader of a whole file may take for one chunk before it is cut off."""
@@ -82,7 +82,7 @@ class Media:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answer one media request."""
         timings = _Timings()
-        path = media_path.parse(request.rel_url.raw_path)
+        path = places.parse(request.rel_url.raw_path)
         grant = self._authorise(path)
         timings.phase("auth")
         file, drm = path.parse_file(), path.profile()
@@ -97,7 +97,7 @@ class Media:
 
     async def refuse(self, request: web.Request) -> web.StreamResponse:
         """Answer a media URL that has no token in front."""
-        media_path.parse(request.rel_url.raw_path)
+        places.parse(request.rel_url.raw_path)
         raise signature_error()
 
     async def aclose(self) -> None:
@@ -175,7 +175,7 @@ class Media:
             raise signature_error()
         media = rendition.file(wanted.drm)
         if media is None:
-            raise not_found()
+            raise no_such_file()
         return media
 
     async def _body(self, media: MediaFile, span: Span) -> tuple[bytes, Source]:

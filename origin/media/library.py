@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from core.catalogue import Status, Track
-from core.errors import ForbiddenError, IntegrityError, NotFoundError
+from core.errors import ForbiddenError, NotFoundError
 from core.model import MediaFile, Presentation, Rendition
 from origin.dependencies import Origin
-from origin.media.paths import not_found
 from origin.shield.single_flight import SingleFlightCache
-from packager.manifest import presentation as presentation_json
+from packager.manifest.places import no_such_file, presentation_key
+from packager.manifest.published import read_presentation
 
 TRACK_TTL_S = 5.0
 """How long media of a track is served after its withdrawal, at most, by this origin."""
@@ -45,7 +45,7 @@ class Described:
             head = file.init_size + file.index_size
             starts = self._starts[file.key] = tuple(accumulate(file.segment_sizes, initial=head))
         if not 1 <= number < len(starts):
-            raise not_found()
+            raise no_such_file()
         return starts[number - 1], starts[number]
 
 
@@ -84,22 +84,21 @@ class Library:
 
         Raises:
             NotFoundError: It is not in the store.
-            IntegrityError: The object there describes something else.
+            IntegrityError: The object there is not its description.
         """
 
         async def fetch() -> Described:
-            key = f"tracks/{track_id}/{generation}/presentation.json"
-            body = await self._origin.store.get(key)
+            body = await self._origin.store.get(presentation_key(track_id, generation))
             # in a thread: the description of a day-long recording takes a while to read
-            parsed = await asyncio.to_thread(presentation_json.decode, body)
-            if (parsed.track_id, parsed.generation) != (track_id, generation):
-                raise IntegrityError(f"{key} describes another presentation")
-            return Described(parsed, len(body), {})
+            presentation = await asyncio.to_thread(
+                read_presentation, body, track_id=track_id, generation=generation
+            )
+            return Described(presentation, len(body), {})
 
         try:
             described, _ = await self._presentations.get((track_id, generation), fetch)
         except NotFoundError:
-            raise not_found() from None
+            raise no_such_file() from None
         return described
 
     async def aclose(self) -> None:
@@ -115,7 +114,7 @@ def rendition_named(p: Presentation, name: str) -> Rendition:
     """The rendition *name* of *p*, or NotFoundError."""
     rendition = p.rendition(name)
     if rendition is None:
-        raise not_found()
+        raise no_such_file()
     return rendition
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 
 from core.model import DrmProfile, Presentation, Tier
 from origin.media.answers import Representation, manifest_cache_control
-from origin.media.paths import Kind, MediaFileName
 from packager.manifest import dash, hls
-from packager.manifest.options import STEERING_DASH, STEERING_HLS, ManifestOptions
+from packager.manifest.options import ManifestOptions
+from packager.manifest.places import STEERING_DASH, STEERING_HLS, Kind, MediaFileName
 
 HLS_TYPE = "application/vnd.apple.mpegurl"
 DASH_TYPE = "application/dash+xml"

@@ -42,6 +42,7 @@ from origin.playback.idempotency import once, parse_key
 from origin.playback.requests import Report, StartRequest
 from origin.playback.session import HEARTBEAT_S, Session
 from packager.manifest.options import listed
+from packager.manifest.places import MediaPath, dash_name, hls_name
 
 GRACE_S = URL_TTL_S
 """How long an expired playback token may still be renewed: browsers throttle paused pages."""
@@ -258,11 +259,13 @@ class Playback:
     def _urls(self, session: Session, epoch: int) -> dict[str, Any]:
         grant = session.url_grant(epoch)
         token = self._origin.url_signer.sign(grant)
-        stem = (
-            f"{session.pathways[0].base_url}/{token}/m/{session.track_id}/{session.generation}"
-            f"/{session.region}/{session.drm}/{session.tier}"
+        hls, dash = (
+            session.pathways[0].base_url
+            + MediaPath(
+                token, session.track_id, session.generation, session.region, session.drm, file
+            ).url
+            for file in (hls_name(session.tier), dash_name(session.tier))
         )
-        hls, dash = f"{stem}.m3u8", f"{stem}.mpd"
         return {
             "manifests": {"hls": hls, "dash": dash},
             "manifestUrl": hls,

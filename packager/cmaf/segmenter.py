@@ -61,7 +61,6 @@ def package(  # noqa: PLR0913  # a rendition has as many independent properties
     rung: Rung,
     outputs: Mapping[DrmProfile, Output],
     segment_ticks: int,
-    key_prefix: str,
     loudness: Loudness | None = None,
     album_loudness: Loudness | None = None,
     encryption: Encryption = NO_CHOICES,
@@ -76,7 +75,6 @@ def package(  # noqa: PLR0913  # a rendition has as many independent properties
         rung: What the rendition is called, and which tier it belongs to.
         outputs: A file for each protection.
         segment_ticks: Length of a segment, e.g. `grid.segment_samples` of the timescale.
-        key_prefix: Of the object keys, without a trailing slash.
         loudness: Of the track, for `ludt`.
         album_loudness: Of its album.
         encryption: Clear lead, change of keys and pattern.
@@ -107,7 +105,7 @@ def package(  # noqa: PLR0913  # a rendition has as many independent properties
         timing=track.timing,
         segment_ticks=grid.ticks,
         packets_sha256=packets,
-        files=tuple(file.result(key_prefix, rung.name) for file in files),
+        files=tuple(file.result() for file in files),
     )
 
 
@@ -259,14 +257,14 @@ class _File:
         """Close the file, complete or not."""
         self._file.close()
 
-    def result(self, key_prefix: str, name: str) -> MediaFile:
-        """What was written."""
+    def result(self) -> MediaFile:
+        """What was written; where it will lie is known when its presentation is sealed."""
         average, peak = bitrates(self._segment_sizes, self._grid.ticks, self._track.timing)
         size = len(self._init) + len(self._index) + sum(self._segment_sizes)
         assert size == self._written
         file = MediaFile(
             drm=self._how.drm,
-            key=f"{key_prefix}/{self._how.drm}/{name}.mp4",
+            key="",
             size=size,
             sha256=self._sha256.hexdigest(),
             init_size=len(self._init),

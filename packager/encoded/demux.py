@@ -66,7 +66,10 @@ class _Spool:
 def read(path: Path, *, samples: int | None = None, priming: int | None = None) -> EncodedTrack:
     """Read the first audio stream of *path*; see `packager.encoded.source.read_any`."""
     try:
-        with av.open(str(path)) as container, tempfile.TemporaryFile() as file:
+        with (
+            av.open(str(path), metadata_errors="replace") as container,
+            tempfile.TemporaryFile() as file,
+        ):
             if not container.streams.audio:
                 raise InvalidInputError("there is no audio stream")
             stream = container.streams.audio[0]

@@ -2,14 +2,13 @@
 
 import os
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from core.errors import InvalidInputError
-from core.output import json_line, json_option
+from core.output import json_option, print_columns, print_json, print_line, print_note
 from core.wiring import Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
@@ -17,7 +16,8 @@ if TYPE_CHECKING:  # slow to import, and help must be quick
 
     from core.keysource import KeySource
     from core.model import Scheme
-    from packager.folder.folder import Input, Keys, Layout, Packaged
+    from packager.folder.folder import Keys, Layout, Packaged
+    from packager.folder.inputs import Input
     from packager.folder.raw_keys import Licensing, RawKey
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -143,7 +143,8 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
     All files are the rungs of one ladder: made from one master, one for each codec and bitrate.
     The folder appears when every file in it has been decrypted and compared with its source.
     """
-    from packager.folder.folder import FolderOptions, package_folder, read_inputs
+    from packager.folder.folder import FolderOptions, package_folder
+    from packager.folder.inputs import read_inputs
     from packager.folder.raw_keys import Licensing, parse_keys
 
     clear, whole = scheme == "clear", scheme == "aes-128"
@@ -155,7 +156,7 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
         )
     schemes = _schemes(scheme)
     if whole:
-        click.echo("aes-128 is written for HLS alone: hardly a DASH player knows it", err=True)
+        print_note("aes-128 is written for HLS alone: hardly a DASH player knows it")
     raw = parse_keys(keys) if keys else ()
     options = FolderOptions(
         schemes,
@@ -176,7 +177,7 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
         source = _raw_keys(raw, licensing, iv, schemes)
     inputs = read_inputs(files, one_tier=clear or (bool(raw) and raw[0].tier is None))
     with _writing(output):
-        done = package_folder(inputs, output, options, source, partial(click.echo, err=True))
+        done = package_folder(inputs, output, options, source, print_note)
     _print_packaged(done, inputs, output, segment_duration, as_json=as_json)
 
 
@@ -247,26 +248,25 @@ def _print_packaged(
     for name, seconds in done.segment_s.items():
         if abs(seconds - asked_s) > 1e-6:
             note = f"{name}: segments last {seconds:.6f} s, whole frames near {asked_s:g} s"
-            click.echo(note, err=True)
-    rows = [
-        {
-            "name": r.name,
-            "input": str(item.path),
-            "codecs": r.codecs,
-            "tier": r.tier,
-            "duration_s": r.timing.duration_s,
-            "segments": len(r.segment_ticks),
-            "segment_s": done.segment_s[r.name],
-            "bandwidth_bps": {done.protection(f): f.peak_bps for f in r.files},
-            "kid": {f.drm: str(f.kid) for f in r.files if f.kid},
-        }
-        for r, item in zip(done.renditions, inputs, strict=True)
-    ]
+            print_note(note)
     if as_json:
-        document: dict[str, Any] = {"output": str(output), "manifests": done.manifests}
-        click.echo(json_line(document | {"renditions": rows}))
+        rows = [
+            {
+                "name": r.name,
+                "input": str(item.path),
+                "codecs": r.codecs,
+                "tier": r.tier,
+                "duration_s": r.timing.duration_s,
+                "segments": len(r.segment_ticks),
+                "segment_s": done.segment_s[r.name],
+                "bandwidth_bps": {done.protection(f): f.peak_bps for f in r.files},
+                "kid": {f.drm: str(f.kid) for f in r.files if f.kid},
+            }
+            for r, item in zip(done.renditions, inputs, strict=True)
+        ]
+        print_json({"output": str(output), "manifests": done.manifests, "renditions": rows})
         return
-    for row in rows:
-        click.echo(f"{row['name']}\t{row['codecs']}\t{row['segments']} segments\t{row['input']}")
+    for r, item in zip(done.renditions, inputs, strict=True):
+        print_columns(r.name, r.codecs, f"{len(r.segment_ticks)} segments", str(item.path))
     for manifest in done.manifests:
-        click.echo(output / manifest)
+        print_line(str(output / manifest))

@@ -2,7 +2,7 @@
 
 import click
 
-from core.output import json_line, json_option
+from core.output import Styled, json_option, print_json, print_line
 
 
 @click.command()
@@ -24,10 +24,10 @@ def inspect(ctx: click.Context, where: str, *, everything: bool, as_json: bool) 
     with open_media(where) as (name, source):
         found = inspection.inspect(source, shown_fragments=shown)
     if as_json:
-        click.echo(json_line(inspection.as_json(found, name)))
+        print_json(inspection.as_json(found, name))
     else:
-        click.echo(f"{click.style(name, bold=True)}  {found.size} bytes")
-        for line in lines_of(found, everything=everything):
-            click.echo(line)
+        print_line(Styled(name, bold=True), f"  {found.size} bytes")
+        for parts in lines_of(found, everything=everything):
+            print_line(*parts)
     if found.problems:
         ctx.exit(1)

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import click
-
+from core.output import Styled
 from packager.inspection.box_codec_fields import Values
 from packager.inspection.box_tree import Node
 from packager.inspection.inspection import MAX_SHOWN_FRAGMENTS, Fragment, Inspection
@@ -13,39 +12,46 @@ _LONG = 24
 """Rows from which the middle of the table is left out, unless all are asked for."""
 
 
-def lines_of(found: Inspection, *, everything: bool) -> Iterator[str]:
+Line = tuple[str | Styled, ...]
+
+
+def lines_of(found: Inspection, *, everything: bool) -> Iterator[Line]:
     """The tree, the tables, and at last what is wrong."""
-    yield _heading("Boxes", "offset      size  type")
+    yield from _heading("Boxes", "offset      size  type")
     for node in found.boxes:
         yield from _tree(node, 0)
     if found.folded:
-        yield click.style(f"{'':>22}... {found.folded} more at the top of the file", dim=True)
+        yield (Styled(f"{'':>22}... {found.folded} more at the top of the file", dim=True),)
     for track in found.tracks:
         yield from _track(track)
     if found.fragments:
         yield from _fragments(found, MAX_SHOWN_FRAGMENTS if everything else _LONG)
     for index in found.index:
         word = "matches the fragments" if index["matches_fragments"] else "does not match"
-        yield f"sidx at byte {index['offset']}: {index.get('references', 0)} references, {word}"
+        references = index.get("references", 0)
+        yield (f"sidx at byte {index['offset']}: {references} references, {word}",)
     yield from _encryption(found)
     if found.loudness:
-        yield _heading("Loudness")
+        yield from _heading("Loudness")
         for name, values in found.loudness.items():
-            yield f"{name}  {_pairs(values)}"
+            yield (f"{name}  {_pairs(values)}",)
     if found.problems:
-        yield _heading("Broken")
-        yield from (click.style(problem, fg="red") for problem in found.problems)
+        yield from _heading("Broken")
+        yield from ((Styled(problem, "red"),) for problem in found.problems)
 
 
-def _heading(title: str, columns: str = "") -> str:
-    return "\n" + click.style(title, bold=True) + (f"\n{columns:>29}" if columns else "")
+def _heading(title: str, columns: str = "") -> Iterator[Line]:
+    yield ()
+    yield (Styled(title, bold=True),)
+    if columns:
+        yield (f"{columns:>29}",)
 
 
-def _tree(node: Node, depth: int) -> Iterator[str]:
+def _tree(node: Node, depth: int) -> Iterator[Line]:
     name = f"{node.name} ({node.clause})" if node.name else "not known"
-    fourcc = click.style(node.fourcc, fg="cyan" if node.name else "yellow")
-    place = click.style(f"{node.offset:>10}{node.size:>10}", dim=True)
-    yield f"{place}  {'  ' * depth}{fourcc}  {name}  {_pairs(node.fields)}".rstrip()
+    fourcc = Styled(node.fourcc, "cyan" if node.name else "yellow")
+    place = Styled(f"{node.offset:>10}{node.size:>10}", dim=True)
+    yield place, "  " * (depth + 1), fourcc, f"  {name}  {_pairs(node.fields)}".rstrip()
     for child in node.children:
         yield from _tree(child, depth + 1)
 
@@ -62,32 +68,33 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def _track(track: Values) -> Iterator[str]:
-    yield _heading(f"Track {track['track_id']}")
+def _track(track: Values) -> Iterator[Line]:
+    yield from _heading(f"Track {track['track_id']}")
     names = {k: v for k, v in track.items() if v not in (None, [], "") and k != "track_id"}
-    yield _pairs(names)
+    yield (_pairs(names),)
     ticks, scale = track["sample_ticks"] or track["fragments_duration"], track["timescale"]
     if ticks and scale:
-        yield f"{ticks} ticks of 1/{scale} s = {ticks / scale:.6f} s"
+        yield (f"{ticks} ticks of 1/{scale} s = {ticks / scale:.6f} s",)
 
 
-def _fragments(found: Inspection, limit: int) -> Iterator[str]:
+def _fragments(found: Inspection, limit: int) -> Iterator[Line]:
     rows, total = found.fragments, len(found.fragments)
-    yield _heading("Fragments")
+    yield from _heading("Fragments")
     columns = f"{'samples':>9}{'ticks':>11}{'bytes':>11}  senc"
-    yield f"{'':>6}{'track':>6}{'offset':>12}{'tfdt':>14}{columns}"
+    yield (f"{'':>6}{'track':>6}{'offset':>12}{'tfdt':>14}{columns}",)
     head = rows if total <= limit else rows[: limit // 2]
     tail = [] if total <= limit else rows[-(limit // 2) :]
     for number, row in enumerate(head, 1):
-        yield _row(number, row)
+        yield (_row(number, row),)
     if tail:
         hint = "--all prints them" if total <= MAX_SHOWN_FRAGMENTS else "--json has all"
-        yield click.style(f"   ... {total - len(head) - len(tail)} fragments; {hint}", dim=True)
+        left_out = total - len(head) - len(tail)
+        yield (Styled(f"   ... {left_out} fragments; {hint}", dim=True),)
     for number, row in enumerate(tail, total - len(tail) + 1):
-        yield _row(number, row)
+        yield (_row(number, row),)
     ticks = [row.ticks for row in rows if row.ticks is not None]
     samples, size = sum(r.samples for r in rows), sum(r.size for r in rows)
-    yield f"{total:>6} altogether{'':>22}{samples:>8}{sum(ticks):>11}{size:>11}"
+    yield (f"{total:>6} altogether{'':>22}{samples:>8}{sum(ticks):>11}{size:>11}",)
 
 
 def _row(number: int, row: Fragment) -> str:
@@ -99,11 +106,11 @@ def _row(number: int, row: Fragment) -> str:
     )
 
 
-def _encryption(found: Inspection) -> Iterator[str]:
-    yield _heading("Encryption")
+def _encryption(found: Inspection) -> Iterator[Line]:
+    yield from _heading("Encryption")
     if not found.encryption and not found.systems:
-        yield "none"
+        yield ("none",)
     for row in found.encryption:
-        yield _pairs(row)
+        yield (_pairs(row),)
     for system in found.systems:
-        yield f"pssh  {_pairs(system)}"
+        yield (f"pssh  {_pairs(system)}",)

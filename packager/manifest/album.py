@@ -1,8 +1,8 @@
 """Manifests of an album: its tracks' manifests, one after the other.
 
 A Period per track in DASH, a discontinuity per track in HLS; all are about byte ranges of the
-tracks' own files, so that an album costs a few kilobytes and no media. They lie at
-``albums/{album}/{hash}/{drm}/`` and lead to the tracks by relative URLs.
+tracks' own files, so that an album costs a few kilobytes and no media. They
+lead to the tracks by relative URLs.
 
 Nothing says `period-connectivity` or `period-continuity`: both promise that one initialisation
 segment fits both Periods (ISO/IEC 23009-1, 5.3.2.4), and each track has keys, a length and a
@@ -21,9 +21,15 @@ from core.errors import ConflictError, InvalidInputError
 from core.model import DrmProfile, KeyDescription, MediaFile, Presentation, Rendition, Tier
 from packager.manifest import dash, hls
 from packager.manifest.options import ManifestOptions, keys_of, listed
+from packager.manifest.places import (
+    ALBUM,
+    album_name,
+    album_prefix,
+    album_to_media,
+    dash_name,
+    hls_name,
+)
 from packager.manifest.timeline import length_us
-
-DESCRIPTION = "album.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +81,14 @@ def album_manifests(
         ConflictError: A track was not made in one of *profiles*.
     """
     texts = {
-        f"{drm}/{name}": text
+        album_name(drm, name): text
         for drm in profiles
         for name, text in _of_profile(album, drm, options).items()
     }
-    texts[DESCRIPTION] = _description(album, profiles)
+    texts[ALBUM] = _description(album, profiles)
     digest = hashlib.sha256(json.dumps(sorted(texts.items())).encode()).hexdigest()[:16]
-    return {f"albums/{album.album_id}/{digest}/{name}": text for name, text in texts.items()}
+    prefix = album_prefix(album.album_id, digest)
+    return {f"{prefix}{name}": text for name, text in texts.items()}
 
 
 def _of_profile(album: Album, drm: DrmProfile, options: ManifestOptions) -> dict[str, str]:
@@ -95,10 +102,10 @@ def _of_profile(album: Album, drm: DrmProfile, options: ManifestOptions) -> dict
     tiers = [tier for tier in Tier if any(r.tier is tier for r in first.renditions)]
     texts = {}
     for tier in tiers:
-        texts[f"{tier}.m3u8"] = multivariant(album, drm, tier, options)
-        texts[f"{tier}.mpd"] = mpd(album, drm, tier, options)
+        texts[hls_name(tier)] = multivariant(album, drm, tier, options)
+        texts[dash_name(tier)] = mpd(album, drm, tier, options)
     for rendition in first.renditions:
-        texts[f"{rendition.name}.m3u8"] = media(album, drm, rendition.name, options)
+        texts[hls_name(rendition.name)] = media(album, drm, rendition.name, options)
     return texts
 
 
@@ -186,8 +193,8 @@ def _bitrates(album: Album, drm: DrmProfile, rendition: Rendition, file: MediaFi
 
 
 def _beside(track: Presentation, drm: DrmProfile, options: ManifestOptions) -> ManifestOptions:
-    """*options* for URLs from ``albums/{album}/{hash}/{drm}/`` to a track's files."""
-    folder = f"../../../../tracks/{track.track_id}/{track.generation}/{drm}/"
+    """*options* for URLs from an album's manifest to a track's files."""
+    folder = album_to_media(track.track_id, track.generation, drm)
     return replace(options, media_prefix=folder, steering_uri=None)
 
 

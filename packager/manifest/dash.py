@@ -24,6 +24,7 @@ from core.model import (
 )
 from packager.manifest.hls import gapless, loudness_value
 from packager.manifest.options import ManifestOptions, key_of, listed
+from packager.manifest.places import init_name, segment_name, whole_name
 from packager.manifest.timeline import MICROSECONDS, durations, length_us, microseconds
 
 Profile = Literal["live", "on-demand"]
@@ -206,7 +207,7 @@ def _representation(
     if profile == "live":
         element.append(_segment_template(rendition, options))
     else:
-        ET.SubElement(element, "BaseURL").text = f"{options.media_prefix}{rendition.name}.mp4"
+        ET.SubElement(element, "BaseURL").text = options.media_prefix + whole_name(rendition.name)
         element.append(_segment_base(rendition, file))
     return element
 
@@ -218,8 +219,8 @@ def _segment_template(rendition: Rendition, options: ManifestOptions) -> ET.Elem
         {
             "timescale": str(rendition.timing.timescale),
             "startNumber": "1",
-            "media": f"{options.media_prefix}$RepresentationID$/$Number$.m4s",
-            "initialization": f"{options.media_prefix}$RepresentationID$/init.mp4",
+            "media": options.media_prefix + segment_name("$RepresentationID$", "$Number$"),
+            "initialization": options.media_prefix + init_name("$RepresentationID$"),
         },
     )
     timeline = ET.SubElement(template, "SegmentTimeline")

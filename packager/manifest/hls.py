@@ -20,6 +20,7 @@ from core.model import (
     Tier,
 )
 from packager.manifest.options import ManifestOptions, keys_of, listed
+from packager.manifest.places import hls_name, init_name, segment_name, whole_name
 from packager.manifest.timeline import MICROSECONDS, hls_durations_us
 
 Layout = Literal["segments", "byterange"]
@@ -61,7 +62,7 @@ def variant_lines(rendition: Rendition, file: MediaFile, options: ManifestOption
     """The variant stream of a rendition."""
     return [
         f"#EXT-X-STREAM-INF:{_variant_attributes(rendition, file, options)}",
-        f"{options.media_prefix}{rendition.name}.m3u8",
+        options.media_prefix + hls_name(rendition.name),
     ]
 
 
@@ -213,8 +214,8 @@ def _key_attributes(tag: HlsKeyTag, options: ManifestOptions) -> str:
 
 def _map(url: str, file: MediaFile, layout: Layout) -> str:
     if layout == "segments":
-        return f'#EXT-X-MAP:URI="{url}/init.mp4"'
-    return f'#EXT-X-MAP:URI="{url}.mp4",BYTERANGE="{file.init_size}@0"'
+        return f'#EXT-X-MAP:URI="{init_name(url)}"'
+    return f'#EXT-X-MAP:URI="{whole_name(url)}",BYTERANGE="{file.init_size}@0"'
 
 
 def _key_changes(
@@ -257,10 +258,10 @@ def _segments(
         yield from changes.get(number, ())
         yield f"#EXTINF:{us // MICROSECONDS}.{us % MICROSECONDS:06d},"
         if layout == "segments":
-            yield f"{url}/{number}.m4s"
+            yield segment_name(url, number)
         else:
             yield f"#EXT-X-BYTERANGE:{size}@{offset}"
-            yield f"{url}.mp4"
+            yield whole_name(url)
         offset += size
 
 

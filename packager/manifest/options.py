@@ -5,14 +5,6 @@ from dataclasses import dataclass
 from core.errors import InvalidInputError, NotFoundError
 from core.model import DrmProfile, KeyDescription, MediaFile, Presentation, Rendition, Tier
 
-STEERING_HLS = "../../../../../steering/hls"
-STEERING_DASH = "../../../../../steering/dash"
-"""From `/{token}/m/{track}/{generation}/{region}/{drm}/{tier}.m3u8` to `/{token}/steering/...`.
-
-Relative, because a manifest is cached for all listeners and may not hold anybody's token: the
-path segment in front of `/m/` is inherited, so the steering server knows the session.
-"""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManifestOptions:

@@ -21,6 +21,7 @@ from typing import Any, NoReturn, get_args, get_origin, get_type_hints
 from core import ids
 from core.errors import InvalidInputError
 from core.model import DrmProfile, MediaFile, Presentation, Rendition
+from packager.manifest.places import media_key
 
 MAX_PRESENTATION_SIZE = 16 * 1024 * 1024
 """Bytes; ten hours of eight renditions in two schemes need about one MiB."""
@@ -29,11 +30,6 @@ FORMAT = 1
 """Goes up when a reader of today could misread what is written then."""
 
 _END_OF_NUMBERS = 1 << 63
-
-
-def object_key(track_id: str, generation: str, drm: DrmProfile, rendition: str) -> str:
-    """Where a rendition's file lies in the store."""
-    return f"tracks/{track_id}/{generation}/{drm}/{rendition}.mp4"
 
 
 def encode(presentation: Presentation) -> bytes:
@@ -78,7 +74,7 @@ def seal(presentation: Presentation) -> Presentation:
 
 def _with_generation(p: Presentation, generation: str) -> Presentation:
     def file(rendition: Rendition, media: MediaFile) -> MediaFile:
-        key = object_key(p.track_id, generation, media.drm, rendition.name)
+        key = media_key(p.track_id, generation, media.drm, rendition)
         return dataclasses.replace(media, key=key)
 
     renditions = tuple(
@@ -261,7 +257,7 @@ def _check_rendition(p: Presentation, r: Rendition) -> None:
 
 def _check_file(p: Presentation, r: Rendition, f: MediaFile) -> None:
     where = f"{r.name}/{f.drm}"
-    if f.key != object_key(p.track_id, p.generation, f.drm, r.name):
+    if f.key != media_key(p.track_id, p.generation, f.drm, r):
         _refuse(f"{where}: the object key is not where files lie")
     if len(f.segment_sizes) != len(r.segment_ticks):
         _refuse(f"{where}: as many sizes as segments are needed")

@@ -13,7 +13,7 @@ import pytest
 from core.errors import ToolkitError
 from core.grants import MAX_TOKEN_LENGTH, TokenExpiredError, UrlGrant, UrlSigner
 from core.model import Tier
-from origin.media.paths import MAX_PATH_LENGTH, parse
+from packager.manifest.places import MAX_PATH_LENGTH, parse
 from tests.docs.pages import PAGES, blocks
 
 PAGE = "docs/url-token.md"

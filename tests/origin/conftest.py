@@ -1,5 +1,6 @@
 """An origin on a real socket: memory store, one published track, a clock that tests move."""
 
+import asyncio
 import dataclasses
 import hashlib
 import io
@@ -27,11 +28,13 @@ from core.model import (
     Timing,
 )
 from core.state.memory import MemoryState
+from core.storage import open_store
 from core.storage.memory import MemoryStore
 from core.telemetry import Metrics, open_log
 from core.web import create_app
 from origin.app import Limits, Origin, setup
 from packager.manifest import presentation as presentation_json
+from packager.manifest.places import presentation_key
 
 LOUDNESS = Loudness(-14.0, 5.0, -10.0, -12.0, -1.0)
 SEGMENTS = 10
@@ -206,12 +209,32 @@ def entry_of(presentation, regions=("ww",)):
     )
 
 
+def fill_home(home, presentation, bodies, **terms):
+    """Publish a track in *home*, as ingest does."""
+
+    async def fill():
+        store = open_store(home.hot_url)
+        for key, body in bodies.items():
+            await store.put_if_absent(key, body)
+        key = presentation_key(presentation.track_id, presentation.generation)
+        await store.put_if_absent(key, presentation_json.encode(presentation))
+        await store.aclose()
+
+    home.create()
+    asyncio.run(fill())
+    catalogue = Catalogue.open(home.catalogue_url)
+    entry = dataclasses.replace(entry_of(presentation), **terms)
+    catalogue.publish(entry, published_at_s=1_800_000_000)
+    catalogue.close()
+    return home
+
+
 async def publish(house, presentation, bodies, regions=("ww",)):
-    stem = f"tracks/{presentation.track_id}/{presentation.generation}"
     for key, body in bodies.items():
         await house.store.put_if_absent(key, body)
     body = presentation_json.encode(presentation)
-    await house.store.put_if_absent(f"{stem}/presentation.json", body)
+    key = presentation_key(presentation.track_id, presentation.generation)
+    await house.store.put_if_absent(key, body)
     house.catalogue.publish(entry_of(presentation, regions), published_at_s=house.now_s)
 
 

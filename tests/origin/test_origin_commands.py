@@ -1,4 +1,4 @@
-"""`track`, `sign`, `token` and the origin's part in `serve`, through the command line."""
+"""`sign`, `token` and the origin's part in `serve`, through the command line."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from cli import cli
 from core.catalogue import Catalogue
-from core.errors import InvalidInputError, NotFoundError, ToolkitError
+from core.errors import InvalidInputError, ToolkitError
 from core.grants import open_user
 from core.home import Home
 from core.model import Pathway, PathwayDecision, Tier
@@ -21,31 +21,13 @@ from core.storage import open_store
 from core.telemetry import Metrics
 from core.web import create_app
 from origin.commands import setup_role
-from packager.manifest import presentation as presentation_json
-from tests.origin.conftest import entry_of, make_presentation
+from tests.origin.conftest import fill_home, make_presentation
 
 
 @pytest.fixture
 def home(tmp_path):
     """A home with one published track."""
-    home = Home(tmp_path / "home")
-    home.path.mkdir()
-    presentation, bodies = make_presentation()
-    stem = f"tracks/song/{presentation.generation}"
-
-    async def fill():
-        store = open_store(home.hot_url)
-        for key, body in bodies.items():
-            await store.put_if_absent(key, body)
-        body = presentation_json.encode(presentation)
-        await store.put_if_absent(f"{stem}/presentation.json", body)
-        await store.aclose()
-
-    asyncio.run(fill())
-    catalogue = Catalogue.open(home.catalogue_url)
-    catalogue.publish(entry_of(presentation), published_at_s=1_800_000_000)
-    catalogue.close()
-    return home
+    return fill_home(Home(tmp_path / "home"), *make_presentation())
 
 
 def run(home, *arguments, fails=None, **how):
@@ -59,44 +41,6 @@ def run(home, *arguments, fails=None, **how):
 
 def lines(result):
     return [json.loads(line) for line in result.stdout.splitlines()]
-
-
-def test_tracks_are_listed_and_shown(home):
-    (line,) = lines(run(home, "track", "list", "--json"))
-    assert (line["trackId"], line["status"], line["publishedAt"]) == (
-        "song", "published", "2027-01-15T08:00:00Z",
-    )  # fmt: skip
-    assert "song\tpublished\thot" in run(home, "track", "list").stdout
-    (shown,) = lines(run(home, "track", "show", "song", "--json"))
-    assert [r["name"] for r in shown["renditions"]] == ["aac-96k", "aac-160k", "aac-320k"]
-    assert shown["loudness"]["integratedLufs"] == -14.0
-    assert "aac-320k" in run(home, "track", "show", "song").stdout
-
-
-def test_an_unknown_track_is_one_clear_error(home):
-    for command in ("show", "withdraw", "restore", "remove", "history"):
-        run(home, "track", command, "nosuch", fails=NotFoundError)
-
-
-def test_a_track_is_withdrawn_and_given_back(home):
-    assert lines(run(home, "track", "withdraw", "song", "--json"))[0]["status"] == "withdrawn"
-    assert lines(run(home, "track", "restore", "song", "--json"))[0]["status"] == "published"
-
-
-def test_removing_deletes_every_file_and_keeps_the_history(home):
-    refused = CliRunner().invoke(cli, ["--home", str(home.path), "track", "remove", "song"],
-                                 input="n\n")  # fmt: skip
-    assert refused.exit_code != 0
-    assert lines(run(home, "track", "list", "--json"))
-
-    (removed,) = lines(run(home, "track", "remove", "song", "--yes", "--json"))
-
-    assert removed == {"trackId": "song", "removed": True, "objects": 7}
-    assert run(home, "track", "list").stdout == ""
-    assert [p for p in (home.path / "hot").rglob("*") if p.is_file() and "song" in str(p)] == []
-    (line,) = lines(run(home, "track", "history", "song", "--json"))
-    assert line["kept"] is False
-    run(home, "track", "remove", "song", "--yes", fails=NotFoundError)
 
 
 def test_a_user_token_is_what_it_says(home):

@@ -104,7 +104,6 @@ def packaged(tmp_path_factory, keys):
             "rung": rung,
             "outputs": {drm: Output(path, keys[drm]) for drm, path in paths.items()},
             "segment_ticks": segment_samples(track.timing.timescale),
-            "key_prefix": "tracks/t/0000000000000000",
             **options,
         }
         return package(track, **options), paths

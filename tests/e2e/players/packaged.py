@@ -94,7 +94,6 @@ def package_track(
                 rung=rung,
                 outputs=outputs,
                 segment_ticks=SEGMENT,
-                key_prefix="tracks/x",
                 encryption=encryption,
             )
         )

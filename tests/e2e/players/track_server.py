@@ -15,7 +15,8 @@ from aiohttp import web
 
 from core.model import ContentKey, DrmProfile, Presentation, Tier
 from packager.manifest import dash, hls
-from packager.manifest.options import STEERING_DASH, STEERING_HLS, ManifestOptions
+from packager.manifest.options import ManifestOptions
+from packager.manifest.places import STEERING_DASH, STEERING_HLS
 
 CORS = {"Access-Control-Allow-Origin": "*"}
 

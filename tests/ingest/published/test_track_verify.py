@@ -32,9 +32,9 @@ from core.storage.memory import MemoryStore
 from ingest.published.verify import verify_track
 from ingest.run.publish import publish
 from ingest.run.release import extra_objects
-from ingest.run.sums import SUMS
 from packager.cmaf.segmenter import Output, package
 from packager.manifest import presentation as description
+from packager.manifest.places import SUMS
 from packager.manifest.presentation import seal
 from packager.protect.protection import Encryption
 
@@ -120,7 +120,6 @@ def track(synthetic, tmp_path_factory):
             rung=Rung(Codec.OPUS, bitrate, Tier.HIGH),
             outputs={drm: Output(p, KEYS[Scheme(drm)], used) for drm, p in paths.items()},
             segment_ticks=15 * 960,
-            key_prefix="-",
         )
         used += len(encoded.sizes)
         renditions.append(rendition)
@@ -270,7 +269,6 @@ def rotated(synthetic, tmp_path_factory):
         rung=Rung(Codec.OPUS, 64_000, Tier.HIGH),
         outputs={DrmProfile.CENC: Output(path, keys[0], later_keys=(keys[1],))},
         segment_ticks=15 * 960,
-        key_prefix="-",
         encryption=Encryption(clear_segments=1, period_segments=2),
     )
     presentation = describe([rendition], [key.description for key in keys])

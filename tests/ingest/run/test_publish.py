@@ -8,8 +8,9 @@ from core.errors import IntegrityError, InvalidInputError, NotFoundError, Unavai
 from core.model import Codec, DrmProfile, Loudness, Presentation, Timing
 from core.storage.local import LocalStore
 from core.storage.memory import MemoryStore
-from ingest.run.publish import generation_prefix, presentation_key, prune, publish
+from ingest.run.publish import prune, publish
 from packager.manifest import presentation as description
+from packager.manifest.places import generation_prefix, presentation_key
 
 NO_LOUDNESS = Loudness(None, None, None, None, None)
 

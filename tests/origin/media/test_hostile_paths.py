@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import InvalidInputError, NotFoundError
-from origin.media.paths import Kind, MediaPath, parse
+from packager.manifest.places import Kind, MediaPath, parse
 from tests.origin.raw_http import raw_request
 
 TAIL = "song/0123456789abcdef/ww/cbcs"

@@ -1,6 +1,7 @@
 """Media URLs: what opens, what they answer, and what the store is asked."""
 
 import asyncio
+import dataclasses
 import gzip
 import hashlib
 
@@ -12,6 +13,7 @@ from core.model import DrmProfile, Tier
 from origin.media import handlers as media
 from origin.media.manifests import accepts_gzip
 from packager.manifest import presentation as presentation_json
+from packager.manifest.places import presentation_key
 from tests.origin.conftest import make_presentation, publish
 
 IMMUTABLE = "public, max-age=31536000, s-maxage=31536000, immutable"
@@ -327,14 +329,43 @@ async def test_a_stream_that_breaks_off_is_cut_and_not_ended(house):
     assert "stream broken off" in house.logged()
 
 
-async def test_a_description_of_another_track_is_not_served(house):
-    other, _ = make_presentation("other")
-    key = f"tracks/song/{'a' * 16}/presentation.json"
-    await house.store.put_if_absent(key, presentation_json.encode(other))
+@pytest.mark.parametrize("file", ["high.m3u8", "low.mpd", "aac-96k/1.m4s", "aac-96k.mp4"])
+@pytest.mark.parametrize("what", ["another track", "another title", "no JSON"])
+async def test_a_description_of_something_else_is_not_served(house, what, file):
+    await describe_otherwise(house, what)
 
-    answer = await house.client.get(house.path("high.m3u8", generation="a" * 16))
+    answer = await house.client.get(house.path(file))
 
     assert answer.status == 500
+    assert (await answer.json())["type"].endswith("integrity")
+
+
+@pytest.mark.parametrize("what", ["another track", "another title", "no JSON"])
+async def test_a_description_of_something_else_is_not_played(house, what):
+    await describe_otherwise(house, what)
+
+    answer = await house.client.post(
+        "/v1/play/start",
+        json={"trackId": "song", "deviceId": "d"},
+        headers={"Authorization": f"Bearer {house.user()}", "Idempotency-Key": "k"},
+    )
+
+    assert answer.status == 500
+    assert (await answer.json())["type"].endswith("integrity")
+
+
+async def describe_otherwise(house, what):
+    """Put something else where the description of the track lies."""
+    key = presentation_key("song", house.presentation.generation)
+    body = {
+        "another track": presentation_json.encode(make_presentation("other")[0]),
+        "another title": presentation_json.encode(
+            dataclasses.replace(house.presentation, title="Other")
+        ),
+        "no JSON": b"<html>",
+    }[what]
+    await house.store.delete(key)
+    await house.store.put_if_absent(key, body)
 
 
 async def half_read(house, file):

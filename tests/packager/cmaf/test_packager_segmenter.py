@@ -259,7 +259,7 @@ from packager.mp4.esds import AacConfig
 from packager.cmaf.segmenter import Output, package
 from packager.encoded.track import EncodedTrack
 folder, packets = Path(sys.argv[1]), 150_000
-importlib.import_module("packager." + sys.argv[2])
+importlib.import_module("packager.protect." + sys.argv[2])
 with (folder / "payload").open("w+b") as file:
     file.truncate(700 * packets)
     payload = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
@@ -273,7 +273,7 @@ key = ContentKey(description, bytes(16), bytes(16))
 outputs = {DrmProfile.CBCS: Output(folder / "cbcs", key)}
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 package(track, rung=Rung(Codec.AAC, 256000, Tier.HIGH), outputs=outputs,
-        segment_ticks=segment_samples(48000), key_prefix="x")
+        segment_ticks=segment_samples(48000))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
     run = [sys.executable, "-c", script, str(tmp_path), ciphers]

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from cli import cli
 from core.errors import ToolkitError
-from packager.folder.folder import segment_ticks
+from packager.folder.inputs import segment_ticks
 from packager.mp4.grammar import read_boxes
 from packager.mp4.moof import MovieFragment
 from packager.mp4.sidx import SegmentIndex

@@ -18,7 +18,8 @@ from core.errors import ConflictError, InvalidInputError
 from core.model import DrmProfile, Loudness, Tier
 from packager.manifest import album as albums
 from packager.manifest import presentation
-from packager.manifest.options import STEERING_HLS, ManifestOptions
+from packager.manifest.options import ManifestOptions
+from packager.manifest.places import ALBUM, STEERING_HLS
 from tests.packager.manifest.examples import LADDER, track
 
 OPTIONS = ManifestOptions(license_base="https://keys.example", steering_uri=STEERING_HLS)
@@ -170,7 +171,7 @@ def test_gapless_numbers_of_every_track_are_said():
     key, text = list(texts.items())[-1]
     described = json.loads(text)
 
-    assert key.endswith(f"/{albums.DESCRIPTION}")
+    assert key.endswith(f"/{ALBUM}")
     for track_, said in zip(album.tracks, described["tracks"], strict=True):
         for r in track_.renditions:
             assert said["gapless"][r.name] == dataclasses.asdict(r.timing)

@@ -13,7 +13,8 @@ from mpegdash.parser import MPEGDASHParser
 from core.errors import NotFoundError
 from core.model import DrmProfile, DrmSignal, Loudness, Tier
 from packager.manifest import dash
-from packager.manifest.options import STEERING_DASH, ManifestOptions
+from packager.manifest.options import ManifestOptions
+from packager.manifest.places import STEERING_DASH
 from tests.packager.manifest.examples import LADDER, WIDEVINE, signals, track
 
 NS = {

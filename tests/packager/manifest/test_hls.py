@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from core.errors import InvalidInputError, NotFoundError
 from core.model import DrmProfile, DrmSignal, HlsKeyTag, KeyChange, Tier
 from packager.manifest import hls
-from packager.manifest.options import STEERING_HLS, ManifestOptions
+from packager.manifest.options import ManifestOptions
+from packager.manifest.places import STEERING_HLS
 from tests.packager.manifest.examples import CLEARKEY, LADDER, WIDEVINE, signals, track
 
 PLAIN = ManifestOptions()

@@ -8,7 +8,8 @@ import pytest
 from core.model import DrmProfile, KeyChange, KeyDescription, Scheme, Tier
 from keyserver.signals import PLAYREADY_ID, SYSTEMS, WIDEVINE_ID, make_signals
 from packager.manifest import album, dash, static
-from packager.manifest.options import STEERING_DASH, ManifestOptions
+from packager.manifest.options import ManifestOptions
+from packager.manifest.places import STEERING_DASH
 from tests.packager.manifest.examples import LADDER, rendition, track
 from tests.packager.manifest.mpd_rules import rule_faults
 from tests.packager.manifest.mpd_schema import schema_faults

@@ -6,7 +6,8 @@ from urllib.parse import urljoin
 import pytest
 
 from core.model import DrmProfile, Tier
-from packager.manifest.options import STEERING_HLS, ManifestOptions
+from packager.manifest.options import ManifestOptions
+from packager.manifest.places import STEERING_HLS
 from packager.manifest.static import static_manifests
 from tests.packager.manifest.examples import LADDER, track
 

@@ -1,0 +1,85 @@
+"""`tonearm track` on local stores and a real catalogue, through the command line."""
+
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from cli import cli
+from core.errors import NotFoundError
+from core.home import Home
+from core.model import Loudness
+from tests.origin.conftest import fill_home, make_presentation
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home with one published track."""
+    return fill_home(Home(tmp_path / "home"), *make_presentation())
+
+
+def run(home, *arguments, fails=None, **how):
+    result = CliRunner().invoke(cli, ["--home", str(home.path), *arguments], **how)
+    if fails:
+        assert isinstance(result.exception, fails), result.exception
+        return result
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result
+
+
+def lines(result):
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_tracks_are_listed_and_shown(home):
+    (line,) = lines(run(home, "track", "list", "--json"))
+    assert (line["trackId"], line["status"], line["publishedAt"]) == (
+        "song", "published", "2027-01-15T08:00:00Z",
+    )  # fmt: skip
+    assert "song\tpublished\thot" in run(home, "track", "list").stdout
+    (shown,) = lines(run(home, "track", "show", "song", "--json"))
+    assert [r["name"] for r in shown["renditions"]] == ["aac-96k", "aac-160k", "aac-320k"]
+    assert shown["loudness"]["integratedLufs"] == -14.0
+    assert "aac-320k" in run(home, "track", "show", "song").stdout
+
+
+def test_an_unknown_track_is_one_clear_error(home):
+    for command in ("show", "withdraw", "restore", "remove", "history"):
+        run(home, "track", command, "nosuch", fails=NotFoundError)
+
+
+def test_a_track_is_withdrawn_and_given_back(home):
+    assert lines(run(home, "track", "withdraw", "song", "--json"))[0]["status"] == "withdrawn"
+    assert lines(run(home, "track", "restore", "song", "--json"))[0]["status"] == "published"
+
+
+def test_removing_deletes_every_file_and_keeps_the_history(home):
+    refused = CliRunner().invoke(cli, ["--home", str(home.path), "track", "remove", "song"],
+                                 input="n\n")  # fmt: skip
+    assert refused.exit_code != 0
+    assert lines(run(home, "track", "list", "--json"))
+
+    (removed,) = lines(run(home, "track", "remove", "song", "--yes", "--json"))
+
+    assert removed == {"trackId": "song", "removed": True, "objects": 7}
+    assert run(home, "track", "list").stdout == ""
+    assert [p for p in (home.path / "hot").rglob("*") if p.is_file() and "song" in str(p)] == []
+    (line,) = lines(run(home, "track", "history", "song", "--json"))
+    assert line["kept"] is False
+    run(home, "track", "remove", "song", "--yes", fails=NotFoundError)
+
+
+def test_people_read_what_a_track_is(home, golden):
+    golden("track_show.txt", run(home, "track", "show", "song").stdout)
+
+
+def test_what_a_track_lacks_is_a_dash(home):
+    silent = make_presentation("silence")
+    fill_home(home, *silent, loudness=Loudness(None, None, None, None, None))
+
+    shown = run(home, "track", "show", "silence").stdout
+
+    assert "None" not in shown
+    assert re.search(r"^loudness +-$", shown, re.MULTILINE)
+    assert re.search(r"^album +-$", shown, re.MULTILINE)
