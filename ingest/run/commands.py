@@ -165,8 +165,7 @@ def _run(
             click.echo(json_line(outcome.as_json()))
         if outcome.error:
             errors.print(f"error: {outcome.path}: {outcome.error}", style="red", markup=False)
-            if outcome.hint:
-                errors.print(f"hint: {outcome.hint}", markup=False)
+            errors.print(f"hint: {outcome.hint}", markup=False)
         for warning in outcome.warnings:
             errors.print(f"warning: {outcome.path}: {warning}", style="yellow", markup=False)
 
