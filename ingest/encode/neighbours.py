@@ -98,7 +98,7 @@ def can_roll(master: Master, tracks: int) -> bool:
     return master.sample_rate * ROLL_MS % 1000 == 0 and size <= MAX_ROLLS_SIZE
 
 
-def edges(master: Master, toolchain: Toolchain, children: Children) -> Edges | None:
+def edges(master: Master, toolchain: Toolchain, children: Children | None = None) -> Edges | None:
     """Decode a master for its ends; None if that fails, which its own encode will say.
 
     Raises:
@@ -114,7 +114,7 @@ def edges(master: Master, toolchain: Toolchain, children: Children) -> Edges | N
         tail = np.concatenate([tail, pcm])[-length:].copy()
 
     try:
-        transcode(Job(master, (), toolchain), children, consume)
+        transcode(Job(master, (), toolchain), children or Children(), consume)
     except CancelledByUserError:
         raise
     except ToolkitError:

@@ -13,7 +13,6 @@ counts the samples, reads every error line and leaves the last word to the calle
 
 import collections
 import itertools
-import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -62,6 +61,10 @@ class Output:
     path: Path
 
 
+_MASTER = "file:MASTER"
+"""Stands for the master while the command is compiled: the compiler takes no names but UTF-8."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Everything that decides the bytes of a master's rungs.
@@ -82,8 +85,9 @@ def command(job: Job) -> list[str]:
     import ffmpeg  # noqa: PLC0415 - only a transcode needs the command compiler
 
     # Explicit file: and demuxer: a name like http: or a playlist in disguise stays a local file.
+    source_url = f"file:{job.master.path.resolve()}"
     source = ffmpeg.input(
-        _file(job.master.path.resolve()),
+        _MASTER,
         f=job.master.container.value,
         protocol_whitelist="file,pipe",
     )
@@ -119,17 +123,9 @@ def command(job: Job) -> list[str]:
                 branch = branch.filter("asetpts", "PTS-STARTPTS")
             made.append(_output(_format(branch, sample_format, layout), output, depth))
     merged = ffmpeg.merge_outputs(*made).global_args(*_global_args(job.toolchain))
-    _, *compiled = merged.compile()
-    argv = [
-        str(job.toolchain.ffmpeg),
-        *(os.fsdecode(str(arg).encode("latin-1")) for arg in compiled),
-    ]
+    compiled = merged.compile(cmd=str(job.toolchain.ffmpeg))
+    argv = [source_url if arg == _MASTER else str(arg) for arg in compiled]
     return _one_thread_per_branch(argv, job.toolchain)
-
-
-def _file(path: Path) -> str:
-    """A local file, byte by byte: the compiler refuses names that are no UTF-8."""
-    return "file:" + os.fsencode(path).decode("latin-1")
 
 
 def _between(own: Any, job: Job, layout: str) -> Any:
@@ -139,7 +135,7 @@ def _between(own: Any, job: Job, layout: str) -> Any:
     def raw(path: Path) -> Any:
         master = job.master
         form = {"f": "f32le", "ar": master.sample_rate, "ac": master.output_channels}
-        source = ffmpeg.input(_file(path.resolve()), **form, protocol_whitelist="file")
+        source = ffmpeg.input(f"file:{path.resolve()}", **form, protocol_whitelist="file")
         return _format(source["a:0"], "flt", layout)
 
     if job.before is None and job.after is None:
@@ -192,7 +188,7 @@ def _output(stream: Any, output: Output, lossless_bits: int) -> Any:
             "compression_level": 5,
         }
     return stream.output(
-        _file(output.path),
+        f"file:{output.path}",
         f="mp4",
         **encoder,
         **{"flags:a": "+bitexact"},  # no version string inside the AAC frames

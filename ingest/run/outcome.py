@@ -1,7 +1,6 @@
 """How it went with one master, as the user is told."""
 
 import dataclasses
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +36,7 @@ class Outcome:
 
     def as_json(self) -> dict[str, Any]:
         """Plain types, without what is empty."""
-        path = os.fsencode(self.path).decode("utf-8", "replace")
-        document = dataclasses.asdict(self) | {"path": path}
+        document = dataclasses.asdict(self) | {"path": str(self.path)}
         return {key: value for key, value in document.items() if value not in (None, (), 0)}
 
 

@@ -166,7 +166,7 @@ def test_a_name_that_is_no_unicode_becomes_a_title_that_is(tonearm, tmp_path):
     path = tmp_path / os.fsdecode(b"night\xff\x1bdrive.wav")
     path.write_bytes(write_wav(tmp_path / "song.wav", music(0.6)).read_bytes())
 
-    done = tonearm("ingest", path, "--json")
+    done = tonearm("ingest", path)
 
     assert done.returncode == 0, done.stderr
     [entry] = (tmp_path / "home" / "hot").rglob("presentation.json")
