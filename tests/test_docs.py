@@ -200,3 +200,17 @@ def test_every_route_is_documented_and_every_documented_route_is_there(routes):
     rows = re.findall(r"^\| `([A-Z*]+ /[^`]*)` \|", PAGES["docs/http.md"], re.MULTILINE)
 
     assert set(rows) == routes
+
+
+def test_every_room_is_in_the_code_map():
+    code_map = PAGES["ARCHITECTURE.md"].partition("\n## Code map\n")[2].partition("\n## ")[0]
+    mapped = set(re.findall(r"`([a-z_/0-9]+)/`", code_map))
+    components = {path.parent for path in ROOT.glob("*/__init__.py")}
+    rooms = {
+        str(path.parent.relative_to(ROOT))
+        for component in components
+        for path in component.rglob("__init__.py")
+    }
+
+    assert rooms - {"packager", "ingest"} <= mapped  # these two are nothing but their rooms
+    assert not [room for room in mapped if not (ROOT / room).is_dir()]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -56,6 +57,8 @@ def _pattern(shown):
 
 @pytest.mark.parametrize("page", RUNNING)
 def test_what_a_page_shows_is_what_happens(page, workspace):
+    if missing := [name for name in ("bash", "curl") if shutil.which(name) is None]:
+        pytest.skip(f"not installed: {', '.join(missing)}")
     script, expected = _script(page)
     ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
     script = re.sub(r"\b808[012]\b", lambda found: str(ports[found[0]]), script)
