@@ -1,5 +1,6 @@
 """What the pages say is what the program does."""
 
+import json
 import logging
 import re
 import resource
@@ -214,3 +215,29 @@ def test_every_room_is_in_the_code_map():
 
     assert rooms - {"packager", "ingest"} <= mapped  # these two are nothing but their rooms
     assert not [room for room in mapped if not (ROOT / room).is_dir()]
+
+
+def test_options_that_stand_for_another_packagers_exist():
+    """The middle column of the table in the page for those who come from it."""
+    rows = re.findall(
+        r"^\| [^|]+ \| ([^|]+) \| [^|]+ \|$",
+        PAGES["docs/coming-from-shaka-packager.md"],
+        re.MULTILINE,
+    )
+    named = {option for row in rows for option in re.findall(r"`(--[\w-]+)", row)}
+    package = cli.get_command(click.Context(cli), "package")
+
+    assert named
+    assert named <= {o for p in package.params for o in (*p.opts, *p.secondary_opts)}
+
+
+def test_players_are_named_with_the_versions_that_are_tested():
+    package = json.loads((ROOT / "package.json").read_text())
+    tested = {
+        name.removesuffix(".js"): version for name, version in package["dependencies"].items()
+    }
+    for page, text in PAGES.items():
+        named = re.findall(r"\b(hls|shaka-player|dash)(?:\.js)? (\d[\d.]*\d)", text)
+        for name, version in named:
+            full = tested[{"dash": "dashjs"}.get(name, name)]
+            assert f"{full}.".startswith(f"{version}."), f"{page}: {name} {version}, not {full}"
