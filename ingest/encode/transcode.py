@@ -29,6 +29,7 @@ from ingest.encode.children import Children
 from ingest.encode.ladder import lossless_depth
 from ingest.encode.toolchain import CHAINED_GRAPHS_VERSION, Toolchain
 from ingest.master.probe import Master
+from ingest.master.quality import impossible_samples
 
 LOSSY_RATE = 48_000
 """Hz of every lossy rung: Opus has no other, and one rate gives all codecs one segment grid."""
@@ -281,6 +282,8 @@ def _judge(status: int, lines: Sequence[str]) -> None:
         raise UnavailableError("ffmpeg was killed", hint="is there too little memory?")
     if status < 0:
         raise MasterRejectedError("damaged: the decoder crashed on it", hint="export it again")
+    if any("NaN/+-Inf" in line for line in lines):  # the AAC encoder says so of its input
+        raise impossible_samples()
     said = lines[0] if lines else f"ffmpeg ended with status {status}"
     if "No space left" in "".join(lines):
         raise UnavailableError("the disk is full", hint="free space in the work directory")

@@ -19,6 +19,8 @@ TRUNCATED_HINT = "the transfer broke off: deliver the file again and compare che
 UNKNOWN_LENGTH_HINT = "it was written to a pipe; export it again to a file"
 MAX_OGG_PAGE_SIZE = 65_307
 """Bytes: 27 of header, 255 lacing values, 255 segments of 255 bytes (RFC 3533, 6)."""
+COMM_SIZE = 18
+"""Bytes of AIFF's COMM chunk; AIFF-C has more."""
 XING_SEARCH_SIZE = 8192
 """Bytes of the first MPEG frame and what may stand before it."""
 
@@ -134,23 +136,26 @@ def _wav_data_size(length: int, long_size: int | None) -> int:
 def _aiff(file: BinaryIO, size: int) -> Declaration:
     """AIFF and AIFF-C: COMM's numSampleFrames against the size of SSND."""
     frames: int | None = None
-    channels = bits = 0
+    channels = bits = present = 0
     floating = False
     for fourcc, start, length in _chunks(file, big_endian=True):
         if fourcc == b"COMM":
             body = file.read(22)
+            if len(body) < COMM_SIZE:
+                raise _truncated(len(body), COMM_SIZE)
             channels = int.from_bytes(body[:2], "big")
             frames = int.from_bytes(body[2:6], "big")
             bits = int.from_bytes(body[6:8], "big")
             floating = length > 18 and body[18:22].lower() in (b"fl32", b"fl64")
         elif fourcc == b"SSND" and start + length > size:
             raise _truncated(size - start, length)
-        elif fourcc == b"SSND" and frames is not None:
-            promised = frames * channels * ((bits + 7) // 8)
-            if length - 8 < promised:
-                raise _truncated(length - 8, promised)
+        elif fourcc == b"SSND":
+            present = length - 8
     if frames is None:
         raise _malformed("there is no COMM chunk")
+    promised = frames * channels * ((bits + 7) // 8)
+    if present < promised:
+        raise _truncated(present, promised)
     return Declaration(samples=frames, bit_depth=None if floating else bits)
 
 
@@ -176,8 +181,9 @@ def _mp3(file: BinaryIO, size: int) -> Declaration:
     file.seek(start)
     frame = file.read(XING_SEARCH_SIZE)
     at = max(frame.find(b"Xing"), frame.find(b"Info"))
-    if at >= 0 and frame[at + 7] & 2:  # flag 2: the number of bytes is given
-        offset = at + 8 + 4 * (frame[at + 7] & 1)
+    flags = int.from_bytes(frame[at + 4 : at + 8], "big")
+    if at >= 0 and flags & 2:  # the number of bytes is given
+        offset = at + 8 + 4 * (flags & 1)
         promised = int.from_bytes(frame[offset : offset + 4], "big")
         if start + promised > size:
             raise _truncated(size - start, promised)
@@ -191,8 +197,8 @@ def _ogg(file: BinaryIO, size: int) -> Declaration:
     at = tail.rfind(b"OggS")
     if at < 0 or len(tail) < at + 27:
         raise MasterRejectedError("truncated: the last Ogg page is cut", hint=TRUNCATED_HINT)
-    lacing = tail[at + 27 : at + 27 + tail[at + 26]]
-    if not tail[at + 5] & 4 or at + 27 + len(lacing) + sum(lacing) > len(tail):
+    body = at + 27 + tail[at + 26]
+    if not tail[at + 5] & 4 or body + sum(tail[at + 27 : body]) > len(tail):
         raise MasterRejectedError(
             "truncated: the Ogg stream has no end-of-stream page", hint=TRUNCATED_HINT
         )

@@ -1,7 +1,7 @@
 """What a careful ear would object to, found while the samples stream by.
 
-Nothing here refuses a master: that is for containers and silence. These are warnings that travel
-in the report, and every threshold has a name.
+Almost nothing here refuses a master: that is for containers and silence. These are warnings that
+travel in the report, and every threshold has a name.
 """
 
 import hashlib
@@ -10,6 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.errors import MasterRejectedError
+
+MAX_PEAK = 1000.0
+"""60 dB over full scale: in a float master that is damage, and encoders fail of it."""
 FULL_SCALE = 0.99996
 """Just below the largest 16-bit sample, 32767 / 32768."""
 CLIP_RUN = 3
@@ -54,11 +58,17 @@ class QualityMeter:
         self._last_audible = 0
 
     def feed(self, pcm: NDArray[np.float32]) -> None:
-        """Take the next samples."""
+        """Take the next samples.
+
+        Raises:
+            MasterRejectedError: There is one among them that no converter makes.
+        """
         if not len(pcm):
             return
         planes = np.ascontiguousarray(pcm.T)  # one channel after the other: twice as fast below
         peak = max(float(planes.max()), -float(planes.min()))
+        if not peak <= MAX_PEAK:  # NaN compares to nothing
+            raise impossible_samples()
         self._sums += planes.sum(axis=1)
         for i, first in enumerate(planes):
             for j, second in enumerate(planes[: i + 1]):
@@ -126,6 +136,14 @@ class QualityMeter:
         if len(energy) < 2 or not energy.all():
             return None
         return round(float(self._products[1, 0] / np.sqrt(energy[0] * energy[1])), 4)
+
+
+def impossible_samples() -> MasterRejectedError:
+    """The refusal of a float master with infinite, undefined or absurdly large samples."""
+    return MasterRejectedError(
+        "damaged: it holds samples that are no numbers, or 60 dB over full scale",
+        hint="export it again, as integers of 24 bits",
+    )
 
 
 def _runs(full: NDArray[np.bool_]) -> int:

@@ -75,8 +75,8 @@ class Meters:
 
     def feed(self, pcm: NDArray[np.float32]) -> None:
         """Take samples of shape ``(frames, channels)``."""
+        self._quality.feed(pcm)  # first: it refuses what the others cannot count with
         self._loudness.feed(pcm)
-        self._quality.feed(pcm)
         self._waveform.feed(pcm)
         if self._checksum is not None:
             self._checksum.feed(pcm)
