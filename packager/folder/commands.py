@@ -163,7 +163,15 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
     clear, whole = scheme == "clear", scheme == "aes-128"
     sources = [name for name, given in (("--key", keys), ("--track-id", track_id)) if given]
     _check_sources(sources + ["--scheme clear"] * clear, key_source, crypto_period)
-    _check_use(scheme, track_id, iv, hls_key_uri, license_url, clear_lead, cbcs_pattern, layout)
+    choices: dict[str, object] = {
+        "--iv": iv,
+        "--hls-key-uri": hls_key_uri,
+        "--license-url": license_url,
+        "--clear-lead": clear_lead,
+        "--cbcs-pattern": cbcs_pattern == "10:0",
+        "--layout single": layout == "single",
+    }
+    _check_use([name for name, choice in choices.items() if choice], scheme, track_id)
     schemes = _schemes(scheme)
     raw = parse_keys(keys) if keys else ()
     options = FolderOptions(
@@ -216,25 +224,9 @@ _USELESS = {
 _OF_RAW_KEYS = ("--iv", "--hls-key-uri")
 
 
-def _check_use(  # noqa: PLR0913 - all options that some schemes ignore
-    scheme: str,
-    track_id: str | None,
-    iv: str | None,
-    hls_key_uri: str | None,
-    license_url: str | None,
-    clear_lead: float,
-    cbcs_pattern: str,
-    layout: "Layout | None",
-) -> None:
+def _check_use(given: "Sequence[str]", scheme: str, track_id: str | None) -> None:
     """Refuse options that would be ignored: who gives one counts on it."""
-    given = {
-        "--iv": iv,
-        "--hls-key-uri": hls_key_uri,
-        "--license-url": license_url,
-        "--clear-lead": clear_lead,
-        "--cbcs-pattern": cbcs_pattern == "10:0",
-    }
-    for option in (option for option, value in given.items() if value):
+    for option in given:
         if option in _USELESS.get(scheme, ()):
             raise InvalidInputError(
                 f"{option} changes nothing with --scheme {scheme}", hint=f"leave {option} out"
@@ -243,7 +235,7 @@ def _check_use(  # noqa: PLR0913 - all options that some schemes ignore
             raise InvalidInputError(
                 f"{option} is the key source's business", hint=f"leave {option} out"
             )
-    if scheme == "aes-128" and layout == "single":
+    if scheme == "aes-128" and "--layout single" in given:
         raise InvalidInputError(
             "aes-128 encrypts segments, each for itself", hint="leave --layout out"
         )
