@@ -1,9 +1,9 @@
 """`tonearm package`."""
 
+import math
 import os
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,7 @@ from core.output import json_option, print_columns, print_json, print_line, prin
 from core.wiring import Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from core.keysource import KeySource
     from core.model import Scheme
@@ -20,11 +20,23 @@ if TYPE_CHECKING:  # slow to import, and help must be quick
     from packager.folder.inputs import Input
     from packager.folder.raw_keys import Licensing, RawKey
 
+
+class Seconds(click.FloatRange):
+    """A number of seconds; click finds not-a-number neither below a range nor above it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, or click's refusal."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value} is no number", param, ctx)
+        return number
+
+
 FILE = click.Path(dir_okay=False, path_type=Path)
 CLEAR_LEAD = click.option(
     "--clear-lead",
     "--clear_lead",
-    type=click.FloatRange(0, 3600),
+    type=Seconds(0, 3600),
     default=0,
     show_default=True,
     metavar="SECONDS",
@@ -67,7 +79,7 @@ CBCS_PATTERN = click.option(
 @click.option(
     "--segment-duration",
     "--segment_duration",
-    type=click.FloatRange(0.1, 60),
+    type=Seconds(0.1, 60),
     default=3.84,
     show_default=True,
     metavar="SECONDS",
@@ -78,7 +90,7 @@ CBCS_PATTERN = click.option(
     "--crypto-period",
     "--crypto_period_duration",
     "crypto_period",
-    type=click.FloatRange(0, 86400),
+    type=Seconds(0, 86400),
     default=0,
     show_default=True,
     metavar="SECONDS",
@@ -143,20 +155,24 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
     All files are the rungs of one ladder: made from one master, one for each codec and bitrate.
     The folder appears when every file in it has been decrypted and compared with its source.
     """
-    from packager.folder.folder import FolderOptions, package_folder
+    from packager.folder.folder import FolderOptions, check_options, package_folder
     from packager.folder.inputs import read_inputs
     from packager.folder.raw_keys import Licensing, parse_keys
+    from packager.folder.staging import new_folder
 
     clear, whole = scheme == "clear", scheme == "aes-128"
-    places = [name for name, given in (("--key", keys), ("--track-id", track_id)) if given]
-    _check_places(places + ["--scheme clear"] * clear, key_source, crypto_period)
-    if whole and layout == "single":
-        raise InvalidInputError(
-            "aes-128 encrypts segments, each for itself", hint="leave --layout out"
-        )
+    sources = [name for name, given in (("--key", keys), ("--track-id", track_id)) if given]
+    _check_sources(sources + ["--scheme clear"] * clear, key_source, crypto_period)
+    choices: dict[str, object] = {
+        "--iv": iv,
+        "--hls-key-uri": hls_key_uri,
+        "--license-url": license_url,
+        "--clear-lead": clear_lead,
+        "--cbcs-pattern": cbcs_pattern == "10:0",
+        "--layout single": layout == "single",
+    }
+    _check_use([name for name, choice in choices.items() if choice], scheme, track_id)
     schemes = _schemes(scheme)
-    if whole:
-        print_note("aes-128 is written for HLS alone: hardly a DASH player knows it")
     raw = parse_keys(keys) if keys else ()
     options = FolderOptions(
         schemes,
@@ -170,38 +186,58 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
         crypto_period_s=crypto_period,
         full_pattern=cbcs_pattern == "10:0",
     )
+    check_options(options)
     licensing = Licensing(license_url, hls_key_uri)
+    licensing.check()
     if track_id:
         source = _track_keys(wiring.key_source(key_source), track_id)
     else:
         source = _raw_keys(raw, licensing, iv, schemes)
-    inputs = read_inputs(files, one_tier=clear or (bool(raw) and raw[0].tier is None))
-    with _writing(output):
-        done = package_folder(inputs, output, options, source, print_note)
+    if whole:
+        print_note("aes-128 is written for HLS alone: hardly a DASH player knows it")
+    with new_folder(output) as folder:
+        inputs = read_inputs(files, one_tier=clear or (bool(raw) and raw[0].tier is None))
+        done = package_folder(inputs, folder, options, source, print_note)
     _print_packaged(done, inputs, output, segment_duration, as_json=as_json)
 
 
-@contextmanager
-def _writing(output: Path) -> "Iterator[None]":
-    try:
-        yield
-    except OSError as error:
-        raise InvalidInputError(
-            f"{output} cannot be written: {error.strerror}", hint="check permissions and disk space"
-        ) from error
-
-
-def _check_places(places: "Sequence[str]", key_source: str | None, crypto_period: float) -> None:
+def _check_sources(sources: "Sequence[str]", key_source: str | None, crypto_period: float) -> None:
     """Refuse keys that come from several places, or from one that has none of the kind."""
-    if key_source and "--track-id" not in places:
+    if key_source and "--track-id" not in sources:
         raise InvalidInputError("a key server has keys for tracks", hint="add --track-id")
-    if len(places) != 1:
+    if len(sources) != 1:
         raise InvalidInputError(
             "keys come from one place", hint="give --key, or --track-id, or --scheme clear"
         )
-    if crypto_period and places != ["--track-id"]:
+    if crypto_period and sources != ["--track-id"]:
         raise InvalidInputError(
             "keys that change come from the key source", hint="give --track-id instead of --key"
+        )
+
+
+_USELESS = {
+    "clear": ("--iv", "--hls-key-uri", "--license-url", "--clear-lead", "--cbcs-pattern"),
+    "cenc": ("--cbcs-pattern",),
+    "aes-128": ("--cbcs-pattern",),
+}
+"""What would change nothing, by scheme."""
+_OF_RAW_KEYS = ("--iv", "--hls-key-uri")
+
+
+def _check_use(given: "Sequence[str]", scheme: str, track_id: str | None) -> None:
+    """Refuse options that would be ignored: who gives one counts on it."""
+    for option in given:
+        if option in _USELESS.get(scheme, ()):
+            raise InvalidInputError(
+                f"{option} changes nothing with --scheme {scheme}", hint=f"leave {option} out"
+            )
+        if track_id and option in _OF_RAW_KEYS:
+            raise InvalidInputError(
+                f"{option} is the key source's business", hint=f"leave {option} out"
+            )
+    if scheme == "aes-128" and "--layout single" in given:
+        raise InvalidInputError(
+            "aes-128 encrypts segments, each for itself", hint="leave --layout out"
         )
 
 
@@ -221,15 +257,18 @@ def _raw_keys(
 ) -> "Keys":
     from packager.folder.raw_keys import content_keys, parse_iv
 
-    given = parse_iv(iv, schemes)
+    licensing.check_keys(raw)
+    fixed_iv = parse_iv(iv, schemes)
     return lambda tiers, wanted, _: content_keys(
-        raw, tiers, wanted, licensing=licensing, iv=given, random=os.urandom
+        raw, tiers, wanted, licensing=licensing, iv=fixed_iv, random=os.urandom
     )
 
 
 def _track_keys(source: "KeySource", track_id: str) -> "Keys":
+    from core.ids import TRACK_ID
     from core.keysource import KeyRequest
 
+    TRACK_ID.check(track_id)
     return lambda tiers, schemes, periods: [
         key
         for period in range(periods)

@@ -1,18 +1,17 @@
-"""Encoded files to encrypted CMAF, HLS and DASH in a folder that appears whole or not at all.
+"""Encoded files to encrypted CMAF, HLS and DASH in a folder.
 
-All inputs are rungs of one presentation. Everything is written into a folder beside the target,
-decrypted and compared with its source there, and renamed at the end.
+All inputs are rungs of one presentation. What is written is decrypted and compared with its source
+before the folder is shown to anybody (`staging`).
 """
 
-import tempfile
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
-from core.errors import ConflictError, IntegrityError, InvalidInputError
+from core.errors import IntegrityError, InvalidInputError
 from core.model import (
     ContentKey,
     DrmProfile,
@@ -28,12 +27,13 @@ from packager.cmaf.grid import SEGMENT_MS, grid_of
 from packager.cmaf.segmenter import Output, package
 from packager.cmaf.verify import Verified, overlapping_ivs, verify_file
 from packager.folder.inputs import Input, segment_ticks
-from packager.manifest import dash, hls
+from packager.manifest import dash, hls, places
 from packager.manifest.options import ManifestOptions
 from packager.protect.protection import Encryption, FileProtection
 
 Layout = Literal["single", "segments"]
 
+_FILE_NAME = re.compile(r"\w[\w. -]{0,199}")
 _NO_LOUDNESS = Loudness(None, None, None, None, None)
 
 
@@ -90,7 +90,7 @@ def package_folder(
     keys: Keys,
     progress: Callable[[str], None],
 ) -> Packaged:
-    """Write everything for *inputs* to *folder*, which must not exist or be empty.
+    """Write everything for *inputs* to *folder*, which exists and is empty.
 
     Args:
         inputs: As `read_inputs` gave them.
@@ -100,37 +100,76 @@ def package_folder(
         progress: Told of each file that was verified.
 
     Raises:
-        ConflictError: *folder* holds something.
         InvalidInputError: A name, key or length does not fit.
         IntegrityError: A file does not decrypt to its source.
     """
-    _check_names(options, inputs)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConflictError(f"{folder} is not empty", hint="name a new folder, or remove it")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    tiers = tuple(dict.fromkeys(item.rung.tier for item in inputs))
+    _check_clashes(options, inputs)
     ticks = segment_ticks([item.track for item in inputs], options.segment_s)
-    by_use: dict[tuple[Tier, DrmProfile], list[ContentKey]] = {}
-    if options.schemes:
-        periods = max(
-            _periods(item, length, options) for item, length in zip(inputs, ticks, strict=True)
-        )
-        for key in keys(tiers, options.schemes, periods):
-            place = key.description.tier, DrmProfile(key.description.scheme)
-            by_use.setdefault(place, []).append(key)
-    with tempfile.TemporaryDirectory(prefix=".tonearm-", dir=folder.parent) as staging:
-        target = Path(staging) / "folder"
-        target.mkdir()  # below the private one: this has the permissions that folders have here
-        run = _Run(target, options, by_use, progress)
-        for item, length in zip(inputs, ticks, strict=True):
-            run.add(item, length)
-        manifests = run.finish()
-        target.rename(folder)
+    by_use = _keys_by_use(inputs, ticks, options, keys)
+    run = _Run(folder, options, by_use, progress)
+    for item, length in zip(inputs, ticks, strict=True):
+        run.add(item, length)
+    manifests = run.finish()
     lengths = {
         item.rung.name: length / item.track.timing.timescale
         for item, length in zip(inputs, ticks, strict=True)
     }
     return Packaged(tuple(run.renditions), manifests, lengths, options.whole_segments)
+
+
+def check_options(options: FolderOptions) -> None:
+    """Refuse what no folder can be, before anything is read.
+
+    Raises:
+        InvalidInputError: A manifest's name or the length of segments does not fit.
+    """
+    for name in (options.hls_name, options.mpd_name):
+        if not _FILE_NAME.fullmatch(name):
+            raise InvalidInputError(
+                f"{name} cannot be a manifest's name",
+                hint="a file name without a folder: letters, digits, -, _, . and spaces",
+            )
+    if options.hls_name == options.mpd_name:
+        raise InvalidInputError(
+            "both manifests have one name", hint="give --hls and --mpd different ones"
+        )
+    if not 0.1 <= options.segment_s <= 60:
+        raise InvalidInputError(
+            f"a segment cannot last {options.segment_s} seconds", hint="0.1 to 60 seconds"
+        )
+
+
+def _check_clashes(options: FolderOptions, inputs: Sequence[Input]) -> None:
+    for name in (item.rung.name for item in inputs):
+        for taken in (name, places.whole_name(name), places.hls_name(name)):
+            if taken in (options.hls_name, options.mpd_name):
+                raise InvalidInputError(
+                    f"{taken} cannot be a manifest's name: it belongs to the rendition {name}",
+                    hint="choose another with --hls or --mpd",
+                )
+
+
+def _keys_by_use(
+    inputs: Sequence[Input], ticks: Sequence[int], options: FolderOptions, keys: Keys
+) -> _ByUse:
+    """Ask for all keys at once."""
+    if not options.schemes:
+        return {}
+    tiers = tuple(dict.fromkeys(item.rung.tier for item in inputs))
+    periods = max(
+        _periods(item, length, options) for item, length in zip(inputs, ticks, strict=True)
+    )
+    by_use: dict[tuple[Tier, DrmProfile], list[ContentKey]] = {}
+    for key in keys(tiers, options.schemes, periods):
+        use = key.description.tier, DrmProfile(key.description.scheme)
+        by_use.setdefault(use, []).append(key)
+    if options.whole_segments:
+        from packager.folder.whole_segment import key_uri  # noqa: PLC0415  # loads its ciphers
+
+        for own in by_use.values():
+            for key in own:
+                key_uri(key)  # before work: players must have somewhere to get it
+    return by_use
 
 
 def _encryption(item: Input, ticks: int, options: FolderOptions) -> Encryption:
@@ -146,19 +185,6 @@ def _periods(item: Input, ticks: int, options: FolderOptions) -> int:
     """How many keys follow each other in one input."""
     segments = len(grid_of(item.track, ticks).ticks)
     return _encryption(item, ticks, options).keys_needed(segments)
-
-
-def _check_names(options: FolderOptions, inputs: Sequence[Input]) -> None:
-    media = {f"{item.rung.name}.m3u8" for item in inputs}
-    for name in (options.hls_name, options.mpd_name):
-        if name != Path(name).name or name.startswith(".") or name in media:
-            raise InvalidInputError(
-                f"{name!r} cannot be a manifest's name", hint="a file name, without a folder"
-            )
-    if options.hls_name == options.mpd_name:
-        raise InvalidInputError("both manifests have one name")
-    if not 0.1 <= options.segment_s <= 60:
-        raise InvalidInputError("a segment lasts from 0.1 to 60 seconds")
 
 
 class _Run:
@@ -190,7 +216,7 @@ class _Run:
             outputs=outputs,
             segment_ticks=ticks,
             encryption=_encryption(item, ticks, self._options),
-            hashed=False,
+            hashed=self._options.layout == "segments",  # `cut` reads the file again
         )
         for file in rendition.files:
             output = outputs[file.drm]
@@ -202,7 +228,9 @@ class _Run:
             if self._options.whole_segments:
                 rendition = self._encrypt_whole(item, ticks, rendition, file)
             elif self._options.layout == "segments":
-                _cut(output.path, file)
+                from packager.folder.cut import cut  # noqa: PLC0415  # loads OpenSSL, for this
+
+                cut(output.path, file)
         for kid in {o.key.description.kid for o in outputs.values() if o.key}:
             self._used[kid] = self._used.get(kid, 0) + len(item.track.sizes)
         self.renditions.append(rendition)
@@ -212,6 +240,7 @@ class _Run:
     ) -> Rendition:
         """Replace a clear file by encrypted segments; the rendition as players see it."""
         from packager.folder import whole_segment  # noqa: PLC0415  # loads another cipher library
+        from packager.folder.cut import cut  # noqa: PLC0415  # loads OpenSSL, for this
 
         own = self._keys[item.rung.tier, DrmProfile(self._options.schemes[0])]
         count = len(rendition.segment_ticks)
@@ -222,12 +251,12 @@ class _Run:
         used = self._sealed.get(own[0].description.kid, 0)
         self._sealed[own[0].description.kid] = used + count
         said = whole_segment.tags(keys, used)
-        path = self._below(file.drm) / f"{rendition.name}.mp4"
-        sizes = whole_segment.cut_encrypted(path, file, keys, said)
+        path = self._below(file.drm) / places.whole_name(rendition.name)
+        sizes = cut(path, file, whole_segment.sealing(keys, said))
         self.whole[rendition.name] = said
-        made = whole_segment.resized(file, sizes, rendition.segment_ticks, rendition.timing)
+        as_played = whole_segment.resized(file, sizes, rendition.segment_ticks, rendition.timing)
         self._progress(f"{rendition.name}: {count} segments verified")
-        return replace(rendition, files=(made,))
+        return replace(rendition, files=(as_played,))
 
     def finish(self) -> tuple[str, ...]:
         """Write the manifests; their paths below the folder."""
@@ -244,7 +273,7 @@ class _Run:
         return self._folder / drm if len(self._options.profiles) > 1 else self._folder
 
     def _output(self, item: Input, drm: DrmProfile) -> Output:
-        path = self._below(drm) / f"{item.rung.name}.mp4"
+        path = self._below(drm) / places.whole_name(item.rung.name)
         keys = self._keys.get((item.rung.tier, drm))
         if not keys:
             return Output(path)
@@ -263,7 +292,7 @@ class _Run:
             )
         layout: hls.Layout = "byterange" if single else "segments"
         playlists = {
-            f"{r.name}.m3u8": hls.media(
+            places.hls_name(r.name): hls.media(
                 described, drm, r.name, options, layout, whole=self.whole.get(r.name, ())
             )
             for r in self.renditions
@@ -300,16 +329,3 @@ def _presentation(
         keys=tuple(described.values()),
         renditions=tuple(renditions),
     )
-
-
-def _cut(path: Path, file: MediaFile) -> None:
-    """Replace a verified file by `{rendition}/init.mp4` and `{rendition}/{n}.m4s`."""
-    folder = path.with_suffix("")
-    folder.mkdir()
-    starts = accumulate(file.segment_sizes, initial=file.init_size + file.index_size)
-    with path.open("rb") as source:
-        (folder / "init.mp4").write_bytes(source.read(file.init_size))
-        for number, (start, size) in enumerate(zip(starts, file.segment_sizes, strict=False), 1):
-            source.seek(start)
-            (folder / f"{number}.m4s").write_bytes(source.read(size))
-    path.unlink()

@@ -1,6 +1,7 @@
 """The files that `tonearm package` is given: read, and checked to be the rungs of one ladder."""
 
 import math
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -38,18 +39,15 @@ def read_inputs(paths: Sequence[Path], *, one_tier: bool) -> list[Input]:
         InvalidInputError: A file cannot be packaged, or they are not one presentation.
     """
     if len(paths) > MAX_INPUTS:
-        raise InvalidInputError(f"{len(paths)} inputs are more than {MAX_INPUTS}")
-    inputs = []
-    for path in paths:
-        if path.exists() and not path.is_file():
-            raise InvalidInputError(f"{path} is no file", hint="pipes cannot be read twice")
-        try:
-            track = read_any(path)
-        except OSError as error:
-            raise InvalidInputError(f"{path} cannot be read: {error.strerror}") from None
-        except InvalidInputError as error:
-            raise type(error)(f"{path.name}: {error.message}", hint=error.hint) from error
-        inputs.append(Input(path, track, _rung(track, one_tier=one_tier)))
+        raise InvalidInputError(
+            f"{len(paths)} inputs are more than {MAX_INPUTS}",
+            hint="the inputs are the rungs of one ladder: one file for each",
+        )
+    tracks = [_read(path) for path in paths]
+    inputs = [
+        Input(path, track, _rung(track, one_tier=one_tier))
+        for path, track in zip(paths, tracks, strict=True)
+    ]
     for a, b in combinations(inputs, 2):
         if a.rung.name == b.rung.name:
             raise InvalidInputError(
@@ -63,6 +61,24 @@ def read_inputs(paths: Sequence[Path], *, one_tier: bool) -> list[Input]:
                 hint="the inputs are the rungs of one ladder, made from one master",
             )
     return inputs
+
+
+def _read(path: Path) -> EncodedTrack:
+    try:
+        _check_kind(path)
+        return read_any(path)
+    except OSError as error:
+        raise InvalidInputError(
+            f"{path} cannot be read: {error.strerror}", hint="check the path and its permissions"
+        ) from None
+    except InvalidInputError as error:
+        hint = error.hint or "is it whole, and audio in AAC, Opus, FLAC or ALAC?"
+        raise type(error)(f"{path.name}: {error.message}", hint=hint) from error
+
+
+def _check_kind(path: Path) -> None:
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise InvalidInputError("no file", hint="name files: pipes cannot be read twice")
 
 
 def _rung(track: EncodedTrack, *, one_tier: bool) -> Rung:

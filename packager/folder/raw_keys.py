@@ -39,6 +39,26 @@ class Licensing:
     license_url: str | None = None
     hls_key_uri: str | None = None
 
+    def check(self) -> None:
+        """Raise InvalidInputError if a URL cannot stand in a manifest."""
+        for option, url in (
+            ("--license-url", self.license_url),
+            ("--hls-key-uri", self.hls_key_uri),
+        ):
+            if url and not (url.isprintable() and not set(url) & set(' "<>\\')):
+                raise InvalidInputError(
+                    f"{option} is no URL that a manifest can hold",
+                    hint="such as https://keys.example/{kid}, without spaces and quotes",
+                )
+
+    def check_keys(self, raw: Sequence[RawKey]) -> None:
+        """Raise InvalidInputError if one URI should answer several keys."""
+        if len(raw) > 1 and "{kid}" not in (self.hls_key_uri or "{kid}"):
+            raise InvalidInputError(
+                f"one URI cannot answer {len(raw)} keys",
+                hint="write {kid} where the key ID belongs",
+            )
+
 
 def parse_keys(texts: Sequence[str]) -> tuple[RawKey, ...]:
     """Read ``[TIER=]KID:KEY`` and Shaka Packager's ``label=TIER:key_id=KID:key=KEY``, with commas.
@@ -48,7 +68,7 @@ def parse_keys(texts: Sequence[str]) -> tuple[RawKey, ...]:
     """
     parts = [part for text in texts for part in text.split(",")]
     if len(parts) > MAX_KEYS:
-        raise InvalidInputError(f"{len(parts)} keys are more than {MAX_KEYS}")
+        raise InvalidInputError(f"{len(parts)} keys are more than {MAX_KEYS}", hint=_HINT)
     keys = tuple(_shaka_key(part) if "key_id=" in part else _key(part) for part in parts)
     if len({key.tier for key in keys}) < len(keys):
         raise InvalidInputError("a tier has two keys", hint=_HINT)
@@ -121,13 +141,9 @@ def content_keys(  # noqa: PLR0913  # independent choices of the person who pack
         random: Gives that many random bytes.
 
     Raises:
-        InvalidInputError: A tier has no key, or one URI should answer several.
+        InvalidInputError: A tier has no key.
     """
     by_tier = {key.tier: key for key in raw}
-    if len(raw) > 1 and "{kid}" not in (licensing.hls_key_uri or "{kid}"):
-        raise InvalidInputError(
-            f"one URI cannot answer {len(raw)} keys", hint="write {kid} where the key ID belongs"
-        )
     ivs: dict[tuple[uuid.UUID, Scheme], bytes] = {}
     keys = []
     for tier in tiers:

@@ -9,8 +9,6 @@ once all the same. No EXT-X-SESSION-KEY names it: hls.js hands every session key
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import accumulate
-from pathlib import Path
 
 from Crypto.Cipher import AES
 from Crypto.Util.Padding import pad, unpad
@@ -18,6 +16,7 @@ from Crypto.Util.Padding import pad, unpad
 from core.errors import IntegrityError, InvalidInputError
 from core.model import ContentKey, HlsKeyTag, MediaFile, Timing
 from packager.cmaf.grid import bitrates
+from packager.folder.cut import Sealing
 from packager.manifest.hls import IDENTITY
 
 METHOD = "AES-128"
@@ -35,14 +34,21 @@ def tags(keys: SegmentKeys, used: int) -> list[HlsKeyTag | None]:
         InvalidInputError: A key has no URI where players get its 16 octets.
     """
     return [
-        None if key is None else HlsKeyTag(METHOD, _uri(key), IDENTITY, iv=_iv(key, used + number))
+        None
+        if key is None
+        else HlsKeyTag(METHOD, key_uri(key), IDENTITY, iv=_iv(key, used + number))
         for number, key in enumerate(keys, 1)
     ]
 
 
-def _uri(key: ContentKey) -> str:
-    found = (t.uri for s in key.description.signals for t in s.hls if t.keyformat == IDENTITY)
-    uri = next(found, "data:")
+def key_uri(key: ContentKey) -> str:
+    """Where players get the 16 octets of *key*.
+
+    Raises:
+        InvalidInputError: Nowhere: nothing signals it.
+    """
+    uris = (t.uri for s in key.description.signals for t in s.hls if t.keyformat == IDENTITY)
+    uri = next(uris, "data:")
     if uri.startswith("data:"):
         raise InvalidInputError(
             "players need a URI that answers the 16 octets of the key",
@@ -56,35 +62,17 @@ def _iv(key: ContentKey, number: int) -> bytes:
     return ((int.from_bytes(key.iv, "big") + number) % _IV_END).to_bytes(BLOCK, "big")
 
 
-def cut_encrypted(
-    path: Path, file: MediaFile, keys: SegmentKeys, said: Sequence[HlsKeyTag | None]
-) -> list[int]:
-    """Replace a clear file by `{rendition}/init.mp4` and encrypted `{rendition}/{n}.m4s`.
+def sealing(keys: SegmentKeys, said: Sequence[HlsKeyTag | None]) -> Sealing:
+    """What encrypts each segment with its key, and proves that it decrypts to itself."""
 
-    Returns:
-        The sizes of the segments, padding included.
+    def seal(number: int, clear: bytes) -> bytes:
+        key, tag = keys[number], said[number]
+        sealed = _encrypted(clear, key, tag)
+        if _decrypted(sealed, key, tag) != clear:
+            raise IntegrityError(f"segment {number + 1} does not decrypt to itself")
+        return sealed
 
-    Raises:
-        IntegrityError: What was written does not decrypt to the segment.
-    """
-    folder = path.with_suffix("")
-    folder.mkdir()
-    starts = accumulate(file.segment_sizes, initial=file.init_size + file.index_size)
-    sizes = []
-    with path.open("rb") as source:
-        (folder / "init.mp4").write_bytes(source.read(file.init_size))
-        places = zip(starts, file.segment_sizes, keys, said, strict=False)
-        for number, (start, size, key, tag) in enumerate(places, 1):
-            source.seek(start)
-            clear = source.read(size)
-            target = folder / f"{number}.m4s"
-            target.write_bytes(_encrypted(clear, key, tag))
-            written = target.read_bytes()
-            if _decrypted(written, key, tag) != clear:
-                raise IntegrityError(f"{folder.name}: segment {number} does not decrypt to itself")
-            sizes.append(len(written))
-    path.unlink()
-    return sizes
+    return seal
 
 
 def _encrypted(clear: bytes, key: ContentKey | None, tag: HlsKeyTag | None) -> bytes:
