@@ -15,7 +15,7 @@ Written by `make docs` from the commands themselves; a test fails when it is out
 
 Results go to standard output, progress and messages to standard error. The exit code is 0 when
 all went well, 1 when something failed (standard error says what, and what to do about it), 2 when
-the command was not understood, and 130 after Ctrl-C.
+the command was not understood, and 130 after Ctrl-C: [reference](reference.md#exit-codes).
 
 Every option can be given in four ways; the first that is there wins:
 

@@ -111,6 +111,15 @@ def test_few_commands_are_not_run_and_each_says_why():
     assert len(not_run) <= MAX_NOT_RUN, not_run
 
 
+def test_the_short_examples_are_as_short_as_they_say():
+    ten_lines = blocks("docs/curl.md", "sh")[1].text.split("\n\n")
+    [player] = blocks("docs/first-player.md", "html")
+    script = player.text.partition("<script>\n")[2].partition("</script>")[0]
+
+    assert sum(len(part.splitlines()) for part in ten_lines) == 10
+    assert len(script.splitlines()) <= 30
+
+
 def test_toml_in_a_page_is_the_file_that_the_page_names():
     shown = [block for page in PAGES for block in blocks(page, "toml")]
 
