@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from core.errors import InvalidInputError
 from core.ids import write_base64url as b64url
 from core.model import ContentKey, DrmSignal, HlsKeyTag, Scheme, Tier
-from keyserver.strict_json import read_object
+from core.strict_json import read_object
 
 MAX_REQUEST_SIZE = 1024
 """Bytes of a key request."""

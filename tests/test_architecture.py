@@ -34,7 +34,7 @@ PURE = (
     "keyserver.eme",
     "keyserver.exchange",
     "keyserver.signals",
-    "keyserver.strict_json",
+    "core.strict_json",
     "keyserver.throttle",
     "keyserver.wrapping",
     "origin.playback.cmcd",
