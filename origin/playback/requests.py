@@ -1,6 +1,5 @@
 """Bodies of the playback API, read strictly; pure."""
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from core import ids
 from core.errors import InvalidInputError
 from core.model import DrmProfile, Tier
+from core.strict_json import read_object
 from origin.playback import cmcd
 from origin.playback.session import Beat
 
@@ -41,7 +41,7 @@ class Report:
 
 def parse_start(body: bytes) -> StartRequest:
     """Read the body of `play/start`; InvalidInputError says which field is wrong."""
-    fields = _object(body)
+    fields = read_object(body)
     hint, scheme = fields.get("qualityHint", "auto"), fields.get("scheme")
     if hint != "auto" and hint not in list(Tier):
         raise _wrong("qualityHint", f"auto, {', '.join(Tier)}")
@@ -59,7 +59,7 @@ def parse_report(body: bytes, content_type: str) -> Report:
     """Read the body of `play/heartbeat` or `play/end`: JSON, or CMCD events."""
     if content_type == cmcd.MEDIA_TYPE:
         return _from_cmcd(body)
-    fields = _object(body)
+    fields = read_object(body)
     beat = Beat(_number(fields, "seq"), _number(fields, "positionMs"))
     return Report(ids.SESSION_ID.check(fields.get("sessionId"), "sessionId"), (beat,))
 
@@ -83,16 +83,6 @@ def _digits(event: cmcd.Members, name: str) -> int:
     if not _NUMBER.fullmatch(value) or int(value) >= MAX_NUMBER:
         raise _wrong(name, f"a whole number below {MAX_NUMBER}")
     return int(value)
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
-        fields = None
-    if not isinstance(fields, dict):
-        raise InvalidInputError("the body is not a JSON object", hint="see the API's page")
-    return fields
 
 
 def _number(fields: dict[str, Any], name: str) -> int:
