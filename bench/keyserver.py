@@ -26,11 +26,11 @@ from aiohttp import web
 
 from core.grants import PlaybackGrant, sign_playback
 from core.ids import write_base64url
+from core.key_exchange import KeyQuery
 from core.model import Scheme, Tier
 from core.telemetry import Metrics
 from core.web import create_app
 from keyserver.app import KeyServer, setup
-from keyserver.exchange import KeyQuery
 from keyserver.vault import Vault
 
 PLAYBACK, OPERATOR, ROOT, KID = (bytes([n]) * 32 for n in range(4))

@@ -16,6 +16,7 @@ from typing import Any
 
 from cdn_router import beacons
 from core import grants, ids
+from core import key_exchange as exchange
 from core.errors import (
     IntegrityError,
     InvalidInputError,
@@ -26,7 +27,7 @@ from core.errors import (
 )
 from core.model import Codec, DrmProfile, Rung, Tier
 from fuzz import seeds
-from keyserver import eme, exchange
+from keyserver import eme
 from origin.media import ranges
 from origin.playback import cmcd
 from packager.cmaf.grid import segment_samples

@@ -19,11 +19,12 @@ from uuid import UUID
 from aiohttp import web
 from prometheus_client import Counter
 
+from core import key_exchange as exchange
 from core.grants import PlaybackGrant, open_operator, open_playback
 from core.ids import read_uuid
 from core.storage.offload import Offload
 from core.web import METRICS, NO_STORE, PROBLEM, READINESS, bearer
-from keyserver import eme, exchange
+from keyserver import eme
 from keyserver.lookups import Lookups
 from keyserver.throttle import DenialLimit, Throttle
 from keyserver.vault import LicensedKey, Vault

@@ -32,7 +32,7 @@ PURE = (
     "core.model",
     "ingest.encode.ladder",
     "keyserver.eme",
-    "keyserver.exchange",
+    "core.key_exchange",
     "keyserver.signals",
     "core.strict_json",
     "keyserver.throttle",

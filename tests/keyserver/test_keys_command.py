@@ -17,12 +17,12 @@ from click.testing import CliRunner
 from cli import cli
 from core.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
 from core.home import Home
+from core.key_exchange import KeyQuery
 from core.model import Scheme, Tier
 from core.telemetry import Metrics, open_log
 from core.web import create_app
 from keyserver.commands import keys as command
 from keyserver.commands import setup_role
-from keyserver.exchange import KeyQuery
 from keyserver.signals import SYSTEMS
 from keyserver.vault import Vault
 

@@ -16,13 +16,13 @@ import pytest
 
 from core.errors import UnavailableError
 from core.grants import PlaybackGrant, User, sign_operator, sign_playback, sign_user
+from core.key_exchange import KeyQuery
 from core.model import Scheme, Tier
 from core.storage.offload import Offload
 from core.telemetry import Metrics, open_log
 from core.web import create_app
 from keyserver.app import INSUFFICIENT, KeyServer, setup
 from keyserver.doctor import KeySearch
-from keyserver.exchange import KeyQuery
 from keyserver.lookups import Lookups
 from keyserver.throttle import DenialLimit
 from keyserver.vault import Vault

@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from core.errors import ConflictError, IntegrityError, InvalidInputError, UnavailableError
+from core.key_exchange import KeyQuery
 from core.model import Scheme, Tier
-from keyserver.exchange import KeyQuery
 from keyserver.vault import Vault, make_kid
 
 ROOT, KID = b"r" * 32, b"k" * 32
