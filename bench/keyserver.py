@@ -26,7 +26,7 @@ from aiohttp import web
 
 from core.grants import PlaybackGrant, sign_playback
 from core.ids import write_base64url
-from core.key_exchange import KeyQuery
+from core.keysource import KeyRequest
 from core.model import Scheme, Tier
 from core.telemetry import Metrics
 from core.web import create_app
@@ -157,7 +157,7 @@ def fill(path: Path) -> dict[str, list[uuid.UUID]]:
     kids = {}
     for number in range(TRACKS):
         track = f"track-{number}"
-        keys = vault.keys(KeyQuery(track, tiers, (Scheme.CBCS,), 0))
+        keys = vault.keys(KeyRequest(track, tiers, (Scheme.CBCS,), 0))
         if number % 20 == 0:
             kids[track] = [key.description.kid for key in keys]
     vault.close()

@@ -1,6 +1,5 @@
 """`tonearm router`, and the router's role in `tonearm serve`."""
 
-import json
 import time
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cdn_router import beacons
-from core import grants, ids
-from core import key_exchange as exchange
+from core import grants, ids, key_exchange, strict_json
 from core.errors import (
     IntegrityError,
     InvalidInputError,
@@ -252,7 +251,23 @@ def player_events(data: bytes) -> None:
 def key_request(data: bytes) -> None:
     """What the packager asks the key server for."""
     with contextlib.suppress(InvalidInputError):
-        assert isinstance(exchange.read_query(data).track_id, str)
+        request = key_exchange.read_request(data)
+        assert key_exchange.read_request(key_exchange.write_request(request)) == request
+
+
+def key_answer(data: bytes) -> None:
+    """What a key server answers: refused, or the same after writing and reading."""
+    with contextlib.suppress(IntegrityError):
+        keys = key_exchange.read_keys(data, seeds.KEY_REQUEST)
+        assert key_exchange.read_keys(key_exchange.write_keys(keys), seeds.KEY_REQUEST) == keys
+
+
+def json_body(data: bytes) -> None:
+    """Any body: refused, or what every reader of JSON would see."""
+    with contextlib.suppress(InvalidInputError):
+        value = strict_json.read(data)
+        assert json.loads(data) == value
+        assert strict_json.read(json.dumps(value).encode(), max_size=1 << 20) == value
 
 
 def licence_request(data: bytes) -> None:
@@ -293,6 +308,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "cmcd": (player_events, seeds.events),
     "eme": (licence_request, seeds.licence_requests),
     "key-request": (key_request, seeds.key_requests),
+    "key-answer": (key_answer, seeds.key_answers),
+    "json": (json_body, seeds.json_bodies),
     "url-token": (url_token, seeds.url_tokens),
     "user-token": (user_token, seeds.user_tokens),
 }
