@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cdn_router import beacons
-from core import grants, ids, key_exchange, strict_json
+from core import cmcd, grants, ids, key_exchange, strict_json
 from core.errors import (
     IntegrityError,
     InvalidInputError,
@@ -28,7 +28,6 @@ from core.model import Codec, DrmProfile, Rung, Tier
 from fuzz import seeds
 from keyserver import eme
 from origin.media import ranges
-from origin.playback import cmcd
 from packager.cmaf.grid import segment_samples
 from packager.cmaf.segmenter import Output, package
 from packager.cmaf.verify import verify_file
@@ -243,9 +242,11 @@ def report(data: bytes) -> None:
 
 
 def player_events(data: bytes) -> None:
-    """CMCD events in a heartbeat."""
+    """CMCD events, as the origin and the router read them."""
     with contextlib.suppress(InvalidInputError):
-        assert len(cmcd.parse_events(data)) <= cmcd.MAX_EVENTS
+        events = cmcd.read_events(data)
+        assert len(events) <= cmcd.MAX_EVENTS
+        assert all(len(event) <= cmcd.MAX_KEYS for event in events)
 
 
 def key_request(data: bytes) -> None:

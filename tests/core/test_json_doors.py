@@ -1,13 +1,7 @@
 """Every door that takes JSON refuses the same things, in the same words, over real sockets."""
 
-import contextlib
-import http.client
 import json
-import subprocess
-import sys
-import time
 from itertools import product
-from pathlib import Path
 
 import pytest
 from joserfc import jws
@@ -15,58 +9,13 @@ from joserfc.jwk import OctKey
 
 from core import grants
 from core.errors import IntegrityError, InvalidInputError, UnauthorizedError
-from core.home import Home
 from core.keyring import KeyRing
 from core.model import Tier
 from ingest.run.sums import decode_sums
 from packager.manifest import presentation
 from tests.packager.manifest.examples import track
 
-ROOT = Path(__file__).parents[2]
 SECRET = b"s" * 32
-
-
-class Server:
-    """A running `tonearm serve` of all roles, and what opens its doors."""
-
-    def __init__(self, home, port):
-        self.port = port
-        now_s, ring = int(time.time()), home.keyring
-        user = grants.User("u", Tier.HIGH, "ww")
-        playback = grants.PlaybackGrant("u", "d", "s", "t", Tier.LOW, now_s, now_s + 180)
-        self.tokens = {
-            "user": grants.sign_user(user, ring.secret("user"), now_s=now_s, ttl_s=3600),
-            "playback": grants.sign_playback(playback, ring.secret("playback")),
-            "operator": grants.sign_operator(ring.secret("operator"), now_s=now_s),
-        }
-
-    def post(self, path, credential, body):
-        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
-            headers = {
-                "Authorization": f"Bearer {self.tokens[credential]}",
-                "Content-Type": "application/json",
-                "Idempotency-Key": "key-1",
-            }
-            connection.request("POST", path, body, headers)
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("doors")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cli", "--home", str(folder / "home"), "serve", "--port", "0"],
-        cwd=ROOT, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        for line in process.stderr:
-            if '"serving"' in line:
-                break
-        yield Server(Home(folder / "home"), json.loads(line)["port"])
-    finally:
-        process.terminate()
-        process.communicate()
 
 
 # path, credential, a body that the door understands
