@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-FUZZ := boxes source verify inspect presentation ranges media-path beacons cmcd eme key-request \
+FUZZ := boxes source verify inspect presentation ranges media-path beacons cmcd eme key-request key-answer json \
 	url-token user-token
 PLAYERS := node_modules/.package-lock.json
 SECONDS := 600  # that each reader is fuzzed for

@@ -26,11 +26,11 @@ from aiohttp import web
 
 from core.grants import PlaybackGrant, sign_playback
 from core.ids import write_base64url
+from core.keysource import KeyRequest
 from core.model import Scheme, Tier
 from core.telemetry import Metrics
 from core.web import create_app
 from keyserver.app import KeyServer, setup
-from keyserver.exchange import KeyQuery
 from keyserver.vault import Vault
 
 PLAYBACK, OPERATOR, ROOT, KID = (bytes([n]) * 32 for n in range(4))
@@ -157,7 +157,7 @@ def fill(path: Path) -> dict[str, list[uuid.UUID]]:
     kids = {}
     for number in range(TRACKS):
         track = f"track-{number}"
-        keys = vault.keys(KeyQuery(track, tiers, (Scheme.CBCS,), 0))
+        keys = vault.keys(KeyRequest(track, tiers, (Scheme.CBCS,), 0))
         if number % 20 == 0:
             kids[track] = [key.description.kid for key in keys]
     vault.close()

@@ -24,9 +24,10 @@ from cdn_router.steering import (
     takes_clones,
 )
 from core import ids
-from core.errors import InvalidInputError, SignatureError, ToolkitError, UnauthorizedError
+from core.errors import SignatureError, ToolkitError, UnauthorizedError
 from core.grants import UrlGrant, open_operator, open_playback
 from core.model import SessionContext
+from core.strict_json import read_object
 from core.web import METRICS, NO_STORE, bearer
 
 THROUGHPUT_BUCKETS_BPS = (96e3, 160e3, 320e3, 1e6, 2e6, 5e6, 20e6, 100e6)
@@ -195,7 +196,7 @@ def _reporter(request: web.Request, router: Router) -> str:
 async def _choose(request: web.Request) -> web.Response:
     router = request.app[ROUTER]
     open_operator(bearer(request), router.operator_secret, now_s=router.clock())
-    decision = await RouterChooser(router).choose(_context(await _json(request)))
+    decision = await RouterChooser(router).choose(_context(read_object(await request.read())))
     return web.json_response(
         {
             "id": decision.id,
@@ -205,16 +206,7 @@ async def _choose(request: web.Request) -> web.Response:
     )
 
 
-async def _json(request: web.Request) -> Any:
-    try:
-        return await request.json()
-    except (ValueError, RecursionError):
-        raise InvalidInputError("the body is not JSON") from None
-
-
-def _context(body: Any) -> SessionContext:
-    if not isinstance(body, dict):
-        raise InvalidInputError("the body is not an object", hint="see the API's page")
+def _context(body: dict[str, Any]) -> SessionContext:
     return SessionContext(
         ids.SESSION_ID.check(body.get("sessionId"), "sessionId"),
         ids.REGION.check(body.get("region"), "region"),

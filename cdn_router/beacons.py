@@ -1,29 +1,24 @@
-"""What listeners report of pathways: our JSON, and CMCD version 2 lines (CTA-5004). Pure.
+"""What listeners report of pathways: our JSON, and CMCD version 2 events (`core.cmcd`). Pure.
 
 A report is a claim. Here it is only read and checked for sense; whether it counts is decided by
 `intake`, which knows the session.
 """
 
-import json
-import math
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from core import cmcd, strict_json
 from core.errors import InvalidInputError
 from core.ids import PATHWAY_ID
 
-MAX_REPORTS = 100
+MAX_REPORTS = cmcd.MAX_EVENTS
 """Reports, or lines, in one request."""
 MAX_MS = 60_000.0
 """Above, a duration is nonsense."""
 MIN_FIRST_BYTE_RTTS = 0.5
 """A first byte in less of a round trip than this was not measured."""
 _HINT = 'send {"pathway": "...", "rttMs": 12, "firstByteMs": 40} or a list of such'
-# a member of a structured-field dictionary (RFC 9651): key, then a string or a bare value
-_MEMBER = re.compile(r'([a-z*][a-z0-9_.*-]*)(?:=(?:"((?:[^"\\]|\\.){0,2048})"|([^,;"]{0,256})))?')
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +59,14 @@ def parse(body: bytes) -> list[Report]:
     Raises:
         InvalidInputError: It is neither our JSON nor CMCD version 2.
     """
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        raise InvalidInputError("the report is not UTF-8", hint=_HINT) from None
-    if text.lstrip()[:1] in ("{", "["):
-        return _parse_json(text)
-    lines = [line for line in text.split("\n") if line.strip()]
-    if len(lines) > MAX_REPORTS:
-        raise InvalidInputError(f"more than {MAX_REPORTS} lines", hint="send smaller batches")
-    return [r for line in lines if (r := _parse_cmcd(line)) is not None]
+    if body.lstrip()[:1] in (b"{", b"["):
+        return _parse_json(body)
+    reports = (_from_cmcd(event) for event in cmcd.read_events(body))
+    return [report for report in reports if report is not None]
 
 
-def _parse_json(text: str) -> list[Report]:
-    try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError):
-        raise InvalidInputError("the report is not JSON", hint=_HINT) from None
+def _parse_json(body: bytes) -> list[Report]:
+    raw = strict_json.read(body)
     items = raw if isinstance(raw, list) else [raw]
     if len(items) > MAX_REPORTS:
         raise InvalidInputError(f"more than {MAX_REPORTS} reports", hint="send smaller batches")
@@ -107,33 +93,23 @@ def _number(value: Any) -> float | None:
     # bool is an int to Python, not to a player
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidInputError("rttMs and firstByteMs are numbers", hint=_HINT)
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    return number if math.isfinite(number) else MAX_MS * 2  # not plausible
+    return float(value)
 
 
-def _parse_cmcd(line: str) -> Report | None:
+def _from_cmcd(event: cmcd.Line) -> Report | None:
     """A response-received event (`e=rr`); None for every other event."""
-    keys = dict(_members(line))
-    if keys.get("v") != "2" and "e" not in keys:
+    if event.get("v") != 2 and "e" not in event:
         raise InvalidInputError("neither JSON nor CMCD version 2", hint=_HINT)
-    if keys.get("e") != "rr":
+    if cmcd.text(event, "e") != "rr":
         return None
     try:
-        host = urlsplit(keys.get("url", "")).hostname or ""
+        host = urlsplit(cmcd.text(event, "url")).hostname or ""
     except ValueError:
         host = ""
-    status, ttfb = keys.get("rc", ""), keys.get("ttfb", "")
+    status, first_byte_ms = cmcd.whole(event, "rc"), cmcd.whole(event, "ttfb")
     # a 4xx is about the listener's rights or the track, not about the pathway
-    failed = status == "0" or (len(status) == 3 and status.startswith("5"))
-    if not failed and not re.fullmatch(r"[0-9]{1,6}", ttfb):
+    failed = status is not None and (status == 0 or 500 <= status <= 599)
+    if not failed and first_byte_ms is None:
         return None
-    return Report(keys.get("cdn", "")[:128], host, None, None if failed else float(ttfb))
-
-
-def _members(line: str) -> Iterator[tuple[str, str]]:
-    for match in _MEMBER.finditer(line):
-        key, quoted, bare = match.groups()
-        yield key, quoted if quoted is not None else (bare or "").strip()
+    pathway = cmcd.text(event, "cdn")
+    return Report(pathway, host, None, None if failed else float(first_byte_ms or 0))

@@ -1,6 +1,5 @@
 """Choosers: on which pathway a session starts, asked in process or over the network."""
 
-import json
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,7 +10,8 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from cdn_router.router import Router
 from cdn_router.sessions import RoutedSession
-from core.errors import ToolkitError
+from core import strict_json
+from core.errors import InvalidInputError, ToolkitError
 from core.grants import sign_operator
 from core.model import Pathway, PathwayDecision, SessionContext
 
@@ -69,7 +69,7 @@ class HttpChooser:
         """Every configured pathway, best first."""
         try:
             decision = self._read(await self._ask(session))
-        except (ClientError, TimeoutError, OSError, ValueError, RecursionError):
+        except (ClientError, TimeoutError, OSError, ValueError, InvalidInputError):
             order = self._last.get(session.region, self._pathways)
             return PathwayDecision(_decision_id(session, -1), order)
         self._last[session.region] = decision.order
@@ -95,8 +95,12 @@ class HttpChooser:
         headers = {"Authorization": f"Bearer {token}"}
         async with self._client.post(self._url, json=body, headers=headers) as answer:
             answer.raise_for_status()
-            data = await answer.content.read(MAX_ANSWER_SIZE)
-            return json.loads(data)
+            data = b""
+            async for part in answer.content.iter_any():
+                data += part
+                if len(data) > MAX_ANSWER_SIZE:
+                    break  # refused below
+            return strict_json.read(data, max_size=MAX_ANSWER_SIZE, what="the router's answer")
 
     def _read(self, answer: Any) -> PathwayDecision:
         try:

@@ -1,6 +1,5 @@
 """`tonearm router`, and the router's role in `tonearm serve`."""
 
-import json
 import time
 from http.client import HTTPException
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,8 @@ if TYPE_CHECKING:  # slow to import, and help must be quick
     from core.model import PathwayChooser
     from core.serving import ServeOptions
 
+MAX_EXPLANATION_SIZE = 1 << 20
+"""Bytes of the router's answer; 24 regions of eight pathways need about 60 kB."""
 SHOW_TIMEOUT_S = 5.0
 """How long `router show` waits for the router."""
 
@@ -119,17 +120,20 @@ def show(url: str, region: str | None, *, as_json: bool) -> None:
 
 
 def _explain(url: str, region: str | None) -> Any:
+    from core.strict_json import read_object
+
     if urlsplit(url).scheme not in ("http", "https"):
         raise InvalidInputError(f"{url!r} is no router", hint="as in http://127.0.0.1:8080")
     query = f"?region={quote(region)}" if region else ""
     try:
         where = f"{url.rstrip('/')}/v1/router/explain{query}"
         with urlopen(where, timeout=SHOW_TIMEOUT_S) as answer:  # noqa: S310  scheme checked above
-            told = json.load(answer)
-    except (OSError, HTTPException, ValueError) as error:
+            body = answer.read(MAX_EXPLANATION_SIZE + 1)
+        told = read_object(body, max_size=MAX_EXPLANATION_SIZE, what="its answer")
+    except (OSError, HTTPException, InvalidInputError) as error:
         raise UnavailableError(
             f"no router answers at {url}: {error}", hint="start one: tonearm serve --role router"
         ) from None
-    if not isinstance(told, dict) or "regions" not in told:
+    if "regions" not in told:
         raise UnavailableError(f"what answers at {url} is no router")
     return told

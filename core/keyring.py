@@ -12,6 +12,7 @@ from binascii import Error as Base64Error
 from pathlib import Path
 
 from core.errors import InvalidInputError
+from core.strict_json import read_object
 
 SECRET_SIZE = 32
 """Bytes of a new secret."""
@@ -56,12 +57,9 @@ class KeyRing:
                 hint=f"chmod 600 {self._path}",
             )
         try:
-            ring = json.loads(text)
-        except ValueError:
+            return read_object(text, what=str(self._path))
+        except InvalidInputError:
             raise self._broken() from None
-        if not isinstance(ring, dict):
-            raise self._broken()
-        return ring
 
     def _broken(self) -> InvalidInputError:
         return InvalidInputError(

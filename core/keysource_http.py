@@ -1,48 +1,46 @@
 """A key source across the network: asks a key server's `POST /v1/keys`.
 
 Plain blocking sockets, so that it works in any thread, beside a running event loop or without one.
-Redirects and proxies are not followed: the request is a credential and the answer is keys.
+Redirects and proxies are not followed: the request is a credential and the answer is keys. Asking
+again is safe, for the same question has the same keys; urllib3's `Retry` says whether and when.
 """
 
-import json
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from email.message import Message
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from ipaddress import ip_address
-from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from core import ids
-from core.errors import (
-    IntegrityError,
-    InvalidInputError,
-    ToolkitError,
-    UnauthorizedError,
-    UnavailableError,
-)
-from core.grants import sign_operator
-from core.keysource import KeyRequest
-from core.model import ContentKey, DrmSignal, HlsKeyTag, KeyDescription, Scheme, Tier
+import urllib3
+from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, ProtocolError
+from urllib3.util import Retry, Timeout
 
-PATH = "/v1/keys"
+from core.errors import InvalidInputError, ToolkitError, UnauthorizedError, UnavailableError
+from core.grants import sign_operator
+from core.key_exchange import MAX_ANSWER_SIZE, PATH, read_keys, write_request
+from core.keysource import KeyRequest
+from core.model import ContentKey
+from core.strict_json import read_object
+
 TIMEOUT_S = 5.0
 """For connecting, and for each wait for bytes."""
 DEADLINE_S = 20.0
-"""For one try, however slowly bytes drip in."""
+"""For the answer of one try, however slowly bytes drip in."""
 ATTEMPTS = 4
-"""Tries in all; asking again gives the same keys."""
+"""Tries in all."""
 BACKOFF_S = 0.25
-"""Before the second try; doubles."""
+"""The second try follows at once unless the server says when; then twice this, and doubling."""
 MAX_BACKOFF_S = 5.0
 """Longest wait between two tries, also if the server asks for more."""
-MAX_ANSWER_SIZE = 1024 * 1024
-"""Bytes; eight keys with the signals of every DRM system need about 30 kB."""
 
-T = TypeVar("T")
-_TRY_AGAIN = (429, 500, 502, 503, 504)
+_TRIES = Retry(
+    total=ATTEMPTS - 1,
+    allowed_methods=frozenset({"POST"}),
+    status_forcelist=(429, 500, 502, 503, 504),
+    backoff_factor=BACKOFF_S,
+    backoff_max=MAX_BACKOFF_S,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,64 +68,77 @@ class HttpKeySource:
         Raises:
             UnavailableError: The key server did not answer in `ATTEMPTS` tries.
             UnauthorizedError: It does not take our operator secret.
-            InvalidInputError: It refused the request.
+            InvalidInputError: It refused the request, or no server would take it.
             IntegrityError: It answered something else than these keys.
         """
-        question = {
-            "trackId": request.track_id,
-            "tiers": list(request.tiers),
-            "schemes": list(request.schemes),
-            "period": request.period,
-        }
-        return _read_keys(self._ask(json.dumps(question).encode()), request)
+        request.uses()
+        return read_keys(self._ask(write_request(request)), request)
 
     def _ask(self, body: bytes) -> bytes:
-        backoff_s, why = BACKOFF_S, "no answer"
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                self.sleep(min(backoff_s, MAX_BACKOFF_S))
-                backoff_s *= 2
+        tries = _TRIES
+        while True:
+            answer, failure = None, None
             try:
-                status, headers, answer = self._post(body)
-            except (OSError, HTTPException) as error:
-                why = type(error).__name__  # its text may quote the answer
-                continue
-            if status == 200:
-                return answer
-            if status not in _TRY_AGAIN:
-                raise _refusal(status, answer)
-            why = f"status {status}"
-            backoff_s = max(backoff_s, _retry_after_s(headers))
-        raise UnavailableError(
+                answer, data = self._post(body)
+                if answer.status == 200:
+                    return data
+                if not tries.is_retry("POST", answer.status):
+                    raise _refusal(answer.status, data)
+                why = f"status {answer.status}"
+            except HTTPError as error:
+                failure = error
+                why = type(error.__cause__ or error).__name__  # its text may quote the answer
+            try:
+                tries = tries.increment("POST", PATH, response=answer, error=failure)
+            except MaxRetryError:
+                raise self._no_answer(why) from None
+            self.sleep(_wait_s(tries, answer))
+
+    def _post(self, body: bytes) -> tuple[urllib3.BaseHTTPResponse, bytes]:
+        url = _parse(self.base_url)
+        # signed for each try: a token must not age while we wait
+        token = sign_operator(self.operator_secret, now_s=int(self.clock()))
+        with _pool(url) as pool:
+            answer = pool.urlopen(
+                "POST",
+                url.path.rstrip("/") + PATH,
+                body,
+                {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+                retries=False,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            return answer, _body(answer)
+
+    def _no_answer(self, why: str) -> UnavailableError:
+        return UnavailableError(
             f"the key server at {self.base_url} does not answer ({why})",
             hint="is it running, and is --key-source its address? "
             "What was published keeps playing; run the command again later",
         )
 
-    def _post(self, body: bytes) -> tuple[int, Message, bytes]:
-        url = _parse(self.base_url)
-        # signed for each try: a token must not age while we wait
-        token = sign_operator(self.operator_secret, now_s=int(self.clock()))
-        connection = _connection(url)
-        try:
-            connection.request(
-                "POST",
-                url.path.rstrip("/") + PATH,
-                body,
-                {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-            )
-            response = connection.getresponse()
-            answer = bytearray()
-            ends_s = time.monotonic() + DEADLINE_S
-            while chunk := response.read1(64 * 1024):
-                answer += chunk
-                if len(answer) > MAX_ANSWER_SIZE or time.monotonic() > ends_s:
-                    raise HTTPException("the answer is too long or too slow")
-            if response.length:
-                raise HTTPException("the answer is cut off")
-            return response.status, response.headers, bytes(answer)
-        finally:
-            connection.close()
+
+def _body(answer: urllib3.BaseHTTPResponse) -> bytes:
+    data = bytearray()
+    ends_s = time.monotonic() + DEADLINE_S
+    try:
+        while part := answer.read1(64 * 1024):
+            data += part
+            if len(data) > MAX_ANSWER_SIZE or time.monotonic() > ends_s:
+                raise ProtocolError("the answer is too long or too slow")
+    finally:
+        answer.close()  # what follows is not read
+    return bytes(data)
+
+
+def _wait_s(tries: Retry, answer: urllib3.BaseHTTPResponse | None) -> float:
+    """Until the next try: what the server asks for, within our bounds, or the backoff."""
+    try:
+        asked_s = (answer and tries.get_retry_after(answer)) or 0.0
+    except (InvalidHeader, ValueError):  # ValueError: thousands of digits
+        asked_s = 0.0
+    return min(max(asked_s, tries.get_backoff_time()), MAX_BACKOFF_S)
 
 
 def _parse(base_url: str) -> SplitResult:
@@ -157,17 +168,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _connection(url: SplitResult) -> HTTPConnection:
+def _pool(url: SplitResult) -> urllib3.HTTPConnectionPool:
+    """Connections to that server alone, whatever the environment says of proxies."""
     assert url.hostname
+    timeout = Timeout(connect=TIMEOUT_S, read=TIMEOUT_S)
     if url.scheme == "http":
-        return HTTPConnection(url.hostname, url.port, timeout=TIMEOUT_S)
+        return urllib3.HTTPConnectionPool(url.hostname, url.port, timeout=timeout)
     context = ssl.create_default_context()
-    return HTTPSConnection(url.hostname, url.port, timeout=TIMEOUT_S, context=context)
-
-
-def _retry_after_s(headers: Message) -> float:
-    text = headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0.0
+    return urllib3.HTTPSConnectionPool(url.hostname, url.port, timeout=timeout, ssl_context=context)
 
 
 def _refusal(status: int, answer: bytes) -> ToolkitError:
@@ -177,7 +185,10 @@ def _refusal(status: int, answer: bytes) -> ToolkitError:
             hint="its 'operator' secret must be this machine's, and both clocks right",
         )
     if status in (400, 413, 422):
-        return InvalidInputError(f"the key server refused the request{_detail(answer)}")
+        return InvalidInputError(
+            f"the key server refused the request{_detail(answer)}",
+            hint="is --key-source the address of a key server of this version?",
+        )
     return UnavailableError(
         f"the key server answered with status {status}", hint="is --key-source its address?"
     )
@@ -186,81 +197,7 @@ def _refusal(status: int, answer: bytes) -> ToolkitError:
 def _detail(answer: bytes) -> str:
     """The sentence in problem details, if that is what they are."""
     try:
-        told = json.loads(answer)
-    except (ValueError, RecursionError):
+        detail = read_object(answer).get("detail")
+    except InvalidInputError:
         return ""
-    detail = told.get("detail") if isinstance(told, dict) else None
     return f": {detail[:200]}" if isinstance(detail, str) and detail.isprintable() else ""
-
-
-def _read_keys(answer: bytes, request: KeyRequest) -> tuple[ContentKey, ...]:
-    try:
-        tree = json.loads(answer.decode("utf-8"))
-        keys = tuple(_key(member) for member in tree["keys"])
-    except (
-        ValueError, TypeError, KeyError, AttributeError, RecursionError, InvalidInputError
-    ):  # fmt: skip
-        # not chained: the error may quote a key
-        raise _not_keys() from None
-    wanted = [(t, s, request.period) for t in request.tiers for s in request.schemes]
-    given = [(d.tier, d.scheme, d.period) for d in (key.description for key in keys)]
-    distinct = {key.key for key in keys}, {key.description.kid for key in keys}
-    if given != wanted or any(len(values) < len(keys) for values in distinct):
-        raise _not_keys()
-    return keys
-
-
-def _not_keys() -> IntegrityError:
-    return IntegrityError(
-        "the key server's answer is not the keys that were asked for",
-        hint="is --key-source the address of a key server of this version?",
-    )
-
-
-def _key(tree: dict[str, Any]) -> ContentKey:
-    scheme = Scheme(tree["scheme"])
-    key, iv = _bytes(tree["key"]), _bytes(tree["iv"])
-    ids.check_content_key(key, iv, scheme)
-    if key.startswith(iv):
-        raise ValueError("a key and its IV are one")
-    period = ids.check_period(tree["period"])
-    signals = tuple(_signal(member) for member in tree["signals"])
-    description = KeyDescription(
-        ids.read_uuid(tree["kid"]), Tier(tree["tier"]), scheme, signals, period
-    )
-    return ContentKey(description, key, iv)
-
-
-def _signal(tree: dict[str, Any]) -> DrmSignal:
-    return DrmSignal(
-        system_id=ids.read_uuid(tree["systemId"]),
-        pssh=_bytes(tree["pssh"]),
-        hls=tuple(_tag(member) for member in tree["hls"]),
-        dash_value=_optional(_text, tree["dashValue"]),
-        license_path=_optional(_text, tree["licensePath"]),
-    )
-
-
-def _tag(tree: dict[str, Any]) -> HlsKeyTag:
-    return HlsKeyTag(
-        method=_text(tree["method"]),
-        uri=_text(tree["uri"]),
-        keyformat=_text(tree["keyformat"]),
-        keyformatversions=_text(tree["keyformatversions"]),
-        iv=_optional(_bytes, tree["iv"]),
-        keyid=_optional(ids.read_uuid, tree["keyid"]),
-    )
-
-
-def _optional(read: Callable[[Any], T], value: Any) -> T | None:
-    return None if value is None else read(value)
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.isprintable():
-        raise ValueError("not text")
-    return value
-
-
-def _bytes(value: Any) -> bytes:
-    return ids.read_base64url(value)

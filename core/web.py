@@ -14,6 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from core import ids
 from core.errors import ToolkitError, UnavailableError
+from core.strict_json import MAX_BODY_SIZE
 from core.telemetry import Metrics
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -24,8 +25,6 @@ LOG = web.AppKey("log", logging.Logger)
 READINESS: web.AppKey[dict[str, ReadinessCheck]] = web.AppKey("readiness", dict)
 REQUEST_ID = web.RequestKey("request_id", str)
 
-MAX_BODY_SIZE = 64 * 1024
-"""Bytes of a request body; more is answered with 413."""
 READINESS_TIMEOUT_S = 2.0
 """How long one dependency may take to say that it is there."""
 
@@ -54,7 +53,9 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 def create_app(metrics: Metrics, log: logging.Logger) -> web.Application:
     """An application with health, metrics and the shared behaviour, and no routes of a role."""
-    app = web.Application(middlewares=[_observe, _problems], client_max_size=MAX_BODY_SIZE)
+    app = web.Application(
+        middlewares=[_observe, _problems], client_max_size=MAX_BODY_SIZE
+    )  # more is 413
     app[METRICS], app[LOG], app[READINESS] = metrics, log, {}
     app.on_response_prepare.append(_add_shared_headers)
     app.add_routes(

@@ -31,6 +31,8 @@ MUTATORS = {
     "beacons": mutators.tree,
     "eme": mutators.tree,
     "key-request": mutators.tree,
+    "key-answer": mutators.tree,
+    "json": mutators.tree,
 }
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "tests" / "golden" / "fuzz"

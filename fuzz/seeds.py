@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from core import grants
+from core import grants, key_exchange
 from core.ids import COMMON_SYSTEM_ID
+from core.keysource import KeyRequest
 from core.model import (
     Codec,
     ContentKey,
@@ -206,6 +207,19 @@ def events() -> list[bytes]:
 def key_requests() -> list[bytes]:
     """What the packager asks the key server."""
     return [b'{"trackId":"t","tiers":["low","high"],"schemes":["cbcs","cenc"],"period":1}']
+
+
+KEY_REQUEST = KeyRequest("t", (Tier.HIGH,), (Scheme.CBCS,))
+
+
+def key_answers() -> list[bytes]:
+    """One key with a signal."""
+    return [key_exchange.write_keys(KEYS[DrmProfile.CBCS][:1])]
+
+
+def json_bodies() -> list[bytes]:
+    """Bodies of every door, and what Python's own reader takes beside them."""
+    return [*key_requests(), *licence_requests(), *reports()[:2], b'{"a":NaN,"\\ud800":[1e9]}']
 
 
 def licence_requests() -> list[bytes]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from cdn_router import beacons
-from core import grants, ids
+from core import cmcd, grants, ids, key_exchange, strict_json
 from core.errors import (
     IntegrityError,
     InvalidInputError,
@@ -26,9 +26,8 @@ from core.errors import (
 )
 from core.model import Codec, DrmProfile, Rung, Tier
 from fuzz import seeds
-from keyserver import eme, exchange
+from keyserver import eme
 from origin.media import ranges
-from origin.playback import cmcd
 from packager.cmaf.grid import segment_samples
 from packager.cmaf.segmenter import Output, package
 from packager.cmaf.verify import verify_file
@@ -243,15 +242,33 @@ def report(data: bytes) -> None:
 
 
 def player_events(data: bytes) -> None:
-    """CMCD events in a heartbeat."""
+    """CMCD events, as the origin and the router read them."""
     with contextlib.suppress(InvalidInputError):
-        assert len(cmcd.parse_events(data)) <= cmcd.MAX_EVENTS
+        events = cmcd.read_events(data)
+        assert len(events) <= cmcd.MAX_EVENTS
+        assert all(len(event) <= cmcd.MAX_KEYS for event in events)
 
 
 def key_request(data: bytes) -> None:
     """What the packager asks the key server for."""
     with contextlib.suppress(InvalidInputError):
-        assert isinstance(exchange.read_query(data).track_id, str)
+        request = key_exchange.read_request(data)
+        assert key_exchange.read_request(key_exchange.write_request(request)) == request
+
+
+def key_answer(data: bytes) -> None:
+    """What a key server answers: refused, or the same after writing and reading."""
+    with contextlib.suppress(IntegrityError):
+        keys = key_exchange.read_keys(data, seeds.KEY_REQUEST)
+        assert key_exchange.read_keys(key_exchange.write_keys(keys), seeds.KEY_REQUEST) == keys
+
+
+def json_body(data: bytes) -> None:
+    """Any body: refused, or what every reader of JSON would see."""
+    with contextlib.suppress(InvalidInputError):
+        value = strict_json.read(data)
+        assert json.loads(data) == value
+        assert strict_json.read(json.dumps(value).encode(), max_size=1 << 20) == value
 
 
 def licence_request(data: bytes) -> None:
@@ -292,6 +309,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "cmcd": (player_events, seeds.events),
     "eme": (licence_request, seeds.licence_requests),
     "key-request": (key_request, seeds.key_requests),
+    "key-answer": (key_answer, seeds.key_answers),
+    "json": (json_body, seeds.json_bodies),
     "url-token": (url_token, seeds.url_tokens),
     "user-token": (user_token, seeds.user_tokens),
 }

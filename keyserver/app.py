@@ -3,7 +3,7 @@
 ==============================  ==============  =====================================
 ``POST /v1/license/clearkey``   playback token  W3C EME JSON in and out
 ``GET /v1/license/raw/{kid}``   playback token  16 octets, for HLS KEYFORMAT identity
-``POST /v1/keys``               operator token  keys, IVs and signals (`exchange`)
+``POST /v1/keys``               operator token  keys, IVs and signals (`core.key_exchange`)
 ==============================  ==============  =====================================
 
 A licence holds the keys of the token's track that the token's tier includes, and no others. A KID
@@ -19,11 +19,12 @@ from uuid import UUID
 from aiohttp import web
 from prometheus_client import Counter
 
+from core import key_exchange
 from core.grants import PlaybackGrant, open_operator, open_playback
 from core.ids import read_uuid
 from core.storage.offload import Offload
 from core.web import METRICS, NO_STORE, PROBLEM, READINESS, bearer
-from keyserver import eme, exchange
+from keyserver import eme
 from keyserver.lookups import Lookups
 from keyserver.throttle import DenialLimit, Throttle
 from keyserver.vault import LicensedKey, Vault
@@ -131,10 +132,10 @@ async def _raw(request: web.Request) -> web.Response:
 async def _keys(request: web.Request) -> web.Response:
     keyserver = request.app[KEYSERVER]
     open_operator(bearer(request), keyserver.operator_secret, now_s=keyserver.clock())
-    query = exchange.read_query(await request.read())
+    query = key_exchange.read_request(await request.read())
     keys = await request.app[_RUNNING].offload.run(keyserver.vault.keys, query)
     return web.Response(
-        body=exchange.write_keys(keys), content_type="application/json", headers=_SECRET_HEADERS
+        body=key_exchange.write_keys(keys), content_type="application/json", headers=_SECRET_HEADERS
     )
 
 

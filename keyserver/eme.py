@@ -10,7 +10,7 @@ from uuid import UUID
 
 from core import ids
 from core.errors import InvalidInputError
-from keyserver.strict_json import read_object
+from core.strict_json import read_object
 
 MAX_KIDS = 32
 """KIDs of one request; a track has one per tier."""

@@ -23,11 +23,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 from uuid import UUID
 
-from core.errors import ConflictError, IntegrityError, InvalidInputError
-from core.ids import IV_SIZES, KEY_SIZE, TRACK_ID, check_period
+from core.errors import ConflictError, IntegrityError
+from core.ids import IV_SIZES, KEY_SIZE, TRACK_ID
+from core.keysource import KeyRequest
 from core.model import ContentKey, KeyDescription, Scheme, Tier
 from keyserver.database import (
     COLUMNS,
@@ -51,26 +52,6 @@ REWRAP_BATCH = 500
 _INCLUDED = {tier: [t for t in Tier if tier.includes(t)] for tier in Tier}
 
 Random = Callable[[int], bytes]
-
-
-class KeyRequest(Protocol):
-    """One key is wanted for each tier and scheme of a track."""
-
-    @property
-    def track_id(self) -> str:
-        """Of the track."""
-
-    @property
-    def tiers(self) -> Sequence[Tier]:
-        """At least one."""
-
-    @property
-    def schemes(self) -> Sequence[Scheme]:
-        """At least one."""
-
-    @property
-    def period(self) -> int:
-        """Of key rotation; 0 where keys do not rotate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +168,9 @@ class Vault:
             UnavailableError: Another process holds the vault for too long.
             IntegrityError: A row was changed.
         """
-        wanted = _wanted(request)
+        wanted = [
+            (request.track_id, tier, scheme, request.period) for tier, scheme in request.uses()
+        ]
         with self._lock, translated():
             rows = self._find(wanted)
             if any(row is None for row in rows):
@@ -367,19 +350,6 @@ def make_kid(secret: bytes, track_id: str, tier: Tier, scheme: Scheme, period: i
     number = int.from_bytes(digest[:16], "big")
     number = number & ~(0xF << 76) | 8 << 76
     return UUID(int=number & ~(0x3 << 62) | 0x2 << 62)
-
-
-def _wanted(request: KeyRequest) -> list[tuple[str, Tier, Scheme, int]]:
-    TRACK_ID.check(request.track_id)
-    check_period(request.period)
-    wanted = [
-        (request.track_id, tier, scheme, request.period)
-        for tier in request.tiers
-        for scheme in request.schemes
-    ]
-    if not wanted or len(set(wanted)) < len(wanted):
-        raise InvalidInputError("name each tier and scheme once, and at least one of each")
-    return wanted
 
 
 def _marks(values: Sequence[object]) -> str:

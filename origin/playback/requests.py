@@ -1,20 +1,16 @@
 """Bodies of the playback API, read strictly; pure."""
 
-import json
-import re
 from dataclasses import dataclass
 from typing import Any
 
-from core import ids
+from core import cmcd, ids
 from core.errors import InvalidInputError
 from core.model import DrmProfile, Tier
-from origin.playback import cmcd
+from core.strict_json import read_object
 from origin.playback.session import Beat
 
 MAX_NUMBER = 2**31
 """Bound of sequence numbers and of positions in milliseconds (24 days)."""
-
-_NUMBER = re.compile(r"[0-9]{1,12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,7 @@ class Report:
 
 def parse_start(body: bytes) -> StartRequest:
     """Read the body of `play/start`; InvalidInputError says which field is wrong."""
-    fields = _object(body)
+    fields = read_object(body)
     hint, scheme = fields.get("qualityHint", "auto"), fields.get("scheme")
     if hint != "auto" and hint not in list(Tier):
         raise _wrong("qualityHint", f"auto, {', '.join(Tier)}")
@@ -59,44 +55,34 @@ def parse_report(body: bytes, content_type: str) -> Report:
     """Read the body of `play/heartbeat` or `play/end`: JSON, or CMCD events."""
     if content_type == cmcd.MEDIA_TYPE:
         return _from_cmcd(body)
-    fields = _object(body)
+    fields = read_object(body)
     beat = Beat(_number(fields, "seq"), _number(fields, "positionMs"))
     return Report(ids.SESSION_ID.check(fields.get("sessionId"), "sessionId"), (beat,))
 
 
 def _from_cmcd(body: bytes) -> Report:
-    events = cmcd.parse_events(body)
-    sessions = {event.get("sid", "") for event in events}
+    events = cmcd.read_events(body)
+    sessions = {cmcd.text(event, "sid") for event in events}
     if len(sessions) != 1 or not ids.SESSION_ID.fits(session_id := sessions.pop()):
         raise _wrong("sid", "the sessionId in every report")
     beats = {
         # reports without a playhead (errors, say) are telemetry
-        Beat(_digits(event, "sn"), _digits(event, "pt"))
+        Beat(_number_in(event, "sn"), _number_in(event, "pt"))
         for event in events
         if "pt" in event
     }
     return Report(session_id, tuple(sorted(beats, key=lambda beat: beat.seq)))
 
 
-def _digits(event: cmcd.Members, name: str) -> int:
-    value = event.get(name, "")
-    if not _NUMBER.fullmatch(value) or int(value) >= MAX_NUMBER:
-        raise _wrong(name, f"a whole number below {MAX_NUMBER}")
-    return int(value)
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        fields = json.loads(body)
-    except (ValueError, RecursionError):
-        fields = None
-    if not isinstance(fields, dict):
-        raise InvalidInputError("the body is not a JSON object", hint="see the API's page")
-    return fields
+def _number_in(event: cmcd.Line, name: str) -> int:
+    return _checked(cmcd.whole(event, name), name)
 
 
 def _number(fields: dict[str, Any], name: str) -> int:
-    value = fields.get(name)
+    return _checked(fields.get(name), name)
+
+
+def _checked(value: Any, name: str) -> int:
     if type(value) is not int or not 0 <= value < MAX_NUMBER:  # True is an int to isinstance
         raise _wrong(name, f"a whole number below {MAX_NUMBER}")
     return value

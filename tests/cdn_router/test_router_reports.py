@@ -89,7 +89,6 @@ async def test_a_session_that_was_never_routed_does_not_count(service):
         {"rttMs": 500, "firstByteMs": 5},
         {"rttMs": -1, "firstByteMs": 5},
         {"firstByteMs": 0},
-        {"firstByteMs": 10**400},
         {"firstByteMs": 61_000},
     ],
 )

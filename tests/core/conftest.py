@@ -1,5 +1,6 @@
-"""A real S3-compatible server for the tests that want one, started once."""
+"""Servers that are started once: a real S3-compatible store, and `tonearm serve`."""
 
+import http.client
 import json
 import shutil
 import socket
@@ -12,8 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from core import grants
+from core.home import Home
+from core.model import Tier
+
 ACCESS = {"AWS_ACCESS_KEY_ID": "TONEARMTEST", "AWS_SECRET_ACCESS_KEY": "weed-secret-for-tests"}
 START_LIMIT_S = 60
+ROOT = Path(__file__).parents[2]
 
 
 class ObjectServer:
@@ -111,3 +117,46 @@ def _free_ports(count):
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [each.getsockname()[1] for each in sockets]
+
+
+class Server:
+    """A running `tonearm serve` of all roles, and what opens its doors."""
+
+    def __init__(self, home, port):
+        self.port = port
+        now_s, ring = int(time.time()), home.keyring
+        user = grants.User("u", Tier.HIGH, "ww")
+        playback = grants.PlaybackGrant("u", "d", "s", "t", Tier.LOW, now_s, now_s + 180)
+        self.tokens = {
+            "user": grants.sign_user(user, ring.secret("user"), now_s=now_s, ttl_s=3600),
+            "playback": grants.sign_playback(playback, ring.secret("playback")),
+            "operator": grants.sign_operator(ring.secret("operator"), now_s=now_s),
+        }
+
+    def post(self, path, credential, body, content_type="application/json"):
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
+            headers = {
+                "Authorization": f"Bearer {self.tokens[credential]}",
+                "Content-Type": content_type,
+                "Idempotency-Key": "key-1",
+            }
+            connection.request("POST", path, body, headers)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("doors")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cli", "--home", str(folder / "home"), "serve", "--port", "0"],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        for line in process.stderr:
+            if '"serving"' in line:
+                break
+        yield Server(Home(folder / "home"), json.loads(line)["port"])
+    finally:
+        process.terminate()
+        process.communicate()

@@ -18,9 +18,8 @@ from ingest.encode.ladder import MUSIC, parse_ladder
 from ingest.run.plan import Options, check_options
 from ingest.run.sums import decode_sums
 from keyserver.vault import Vault
-from origin.media import paths as media_path
 from origin.playback import requests
-from packager.manifest import presentation
+from packager.manifest import places, presentation
 from packager.manifest.album import album_of
 from tests.core.test_catalogue import ENTRY
 from tests.packager.manifest.examples import track
@@ -233,7 +232,7 @@ def test_a_rendition_has_a_url_if_it_may_be_described(name):
     one = dataclasses.replace(p.renditions[0], name=name)
 
     def addressed(name):
-        path = media_path.MediaPath("", "t", "0" * 16, "ww", "cbcs", f"{name}/1.m4s")
+        path = places.MediaPath("", "t", "0" * 16, "ww", "cbcs", f"{name}/1.m4s")
         assert path.parse_file().name == name
 
     fits = ids.RENDITION.fits(name)

@@ -3,19 +3,25 @@
 import asyncio
 import base64
 import contextlib
+import gzip
 import http.server
 import io
 import json
+import socket
 import threading
 from dataclasses import replace
 
 import pytest
 from aiohttp import web
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from core import ids, key_exchange
 from core.errors import IntegrityError, InvalidInputError, UnauthorizedError, UnavailableError
 from core.grants import open_operator
+from core.key_exchange import MAX_ANSWER_SIZE
 from core.keysource import KeyRequest
-from core.keysource_http import ATTEMPTS, MAX_ANSWER_SIZE, MAX_BACKOFF_S, HttpKeySource
+from core.keysource_http import ATTEMPTS, MAX_BACKOFF_S, HttpKeySource
 from core.model import Scheme, Tier
 from core.telemetry import Metrics, open_log
 from core.web import create_app
@@ -242,7 +248,7 @@ def test_it_asks_as_an_operator_and_again_after_a_passing_failure(scripted):
     [key] = client_of(scripted, slept).keys(ONE)
 
     assert (key.key, key.iv) == (b"k" * 16, b"i" * 16)
-    assert slept == [2.0, 4.0]
+    assert slept == [2.0, 0.5]
     for path, headers, body in scripted.asked:
         assert path == "/base/v1/keys"
         open_operator(headers["Authorization"].removeprefix("Bearer "), OPERATOR, now_s=NOW)
@@ -327,5 +333,97 @@ def test_an_answer_that_is_not_these_keys_is_refused_without_quoting_it(scripted
 def test_an_endless_answer_is_cut(scripted):
     scripted.script += [(200, {}, b" " * (MAX_ANSWER_SIZE + 1))] * ATTEMPTS
 
-    with pytest.raises(UnavailableError, match="HTTPException"):
+    with pytest.raises(UnavailableError, match="ProtocolError"):
         client_of(scripted).keys(ONE)
+
+
+@pytest.mark.parametrize("asked", ["soon", "-1", "9" * 5000, "Thu, 01 Jan 1970 00:00:00 GMT", ""])
+def test_a_senseless_retry_after_is_none(scripted, asked):
+    slept = []
+    scripted.script += [(503, {"Retry-After": asked}, b""), (200, {}, json.dumps(good()).encode())]
+
+    assert client_of(scripted, slept).keys(ONE)
+    assert slept in ([0.0], [MAX_BACKOFF_S])  # as if there were none, or as long as is ever waited
+
+
+def test_a_redirect_takes_no_token_to_another_place(scripted):
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as thief:
+        thief.setblocking(False)
+        place = f"http://127.0.0.1:{thief.getsockname()[1]}/v1/keys"
+        scripted.script += [(307, {"Location": place}, b"")]
+
+        with pytest.raises(UnavailableError, match="status 307"):
+            client_of(scripted).keys(ONE)
+
+        with pytest.raises(BlockingIOError):
+            thief.accept()
+
+
+def test_a_proxy_of_the_environment_sees_nothing(scripted, monkeypatch):
+    with contextlib.closing(socket.create_server(("127.0.0.1", 0))) as proxy:
+        proxy.setblocking(False)
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        scripted.script += [(200, {}, json.dumps(good()).encode())]
+
+        assert client_of(scripted).keys(ONE)
+
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
+
+
+def test_a_compressed_answer_is_not_unpacked(scripted):
+    body = gzip.compress(json.dumps(good()).encode())
+    scripted.script += [(200, {"Content-Encoding": "gzip"}, body)]
+
+    with pytest.raises(IntegrityError, match="not the keys"):
+        client_of(scripted).keys(ONE)
+
+
+def test_a_request_that_no_server_takes_is_not_sent(scripted):
+    with pytest.raises(InvalidInputError, match="track id"):
+        client_of(scripted).keys(replace(ONE, track_id="../x"))
+
+    assert scripted.asked == []
+
+
+def test_an_answer_that_names_a_member_twice_is_refused(scripted):
+    body = json.dumps(good()).replace('"tier": "low"', '"tier": "low", "tier": "low"')
+    scripted.script += [(200, {}, body.encode())]
+
+    with pytest.raises(IntegrityError, match="not the keys"):
+        client_of(scripted).keys(ONE)
+
+
+requests = st.builds(
+    KeyRequest,
+    st.from_regex(ids.TRACK_ID.pattern, fullmatch=True),
+    st.lists(st.sampled_from(Tier), min_size=1, unique=True).map(tuple),
+    st.lists(st.sampled_from(Scheme), min_size=1, unique=True).map(tuple),
+    st.integers(0, ids.MAX_PERIOD),
+)
+
+
+@given(requests)
+def test_a_request_is_read_as_it_was_written(request_):
+    assert key_exchange.read_request(key_exchange.write_request(request_)) == request_
+
+
+@given(requests)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_an_answer_is_read_as_it_was_written(vault, request_):
+    keys = vault.keys(request_)
+    answer = key_exchange.write_keys(keys)
+
+    assert key_exchange.read_keys(answer, request_) == keys
+    assert len(answer) < key_exchange.MAX_ANSWER_SIZE / 10
+    with pytest.raises(IntegrityError):
+        key_exchange.read_keys(answer, replace(request_, period=request_.period ^ 1))
+
+
+@given(st.binary(max_size=80) | st.text('{}[]",:kidetrschmpou', max_size=60).map(str.encode))
+def test_other_bytes_are_no_request_and_no_answer(data):
+    with pytest.raises(InvalidInputError):
+        key_exchange.read_request(data)
+    with pytest.raises(IntegrityError):
+        key_exchange.read_keys(data, ONE)

@@ -18,6 +18,7 @@ from core.errors import (
     UnauthorizedError,
     UnavailableError,
 )
+from core.strict_json import MAX_BODY_SIZE
 from core.telemetry import Metrics, open_log
 
 FAILURES = {
@@ -153,7 +154,7 @@ async def test_no_version_of_ours_is_told(server):
 
 
 async def test_a_body_has_a_limit(server):
-    fits, too_big = b"x" * shared.MAX_BODY_SIZE, b"x" * (shared.MAX_BODY_SIZE + 1)
+    fits, too_big = b"x" * MAX_BODY_SIZE, b"x" * (MAX_BODY_SIZE + 1)
 
     assert (await server.post("/echo", data=fits)).status == 200
     answer = await server.post("/echo", data=too_big)

@@ -17,12 +17,12 @@ from click.testing import CliRunner
 from cli import cli
 from core.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
 from core.home import Home
+from core.keysource import KeyRequest
 from core.model import Scheme, Tier
 from core.telemetry import Metrics, open_log
 from core.web import create_app
 from keyserver.commands import keys as command
 from keyserver.commands import setup_role
-from keyserver.exchange import KeyQuery
 from keyserver.signals import SYSTEMS
 from keyserver.vault import Vault
 
@@ -45,7 +45,7 @@ def make(wiring, *tracks):
     ring = wiring.home.keyring
     path, secrets = wiring.home.keys_path, (ring.secret("root"), ring.secret("kid"))
     with contextlib.closing(Vault.open(path, *secrets)) as vault:
-        query = [KeyQuery(t, (Tier.LOW, Tier.HIGH), (Scheme.CBCS,), 0) for t in tracks]
+        query = [KeyRequest(t, (Tier.LOW, Tier.HIGH), (Scheme.CBCS,), 0) for t in tracks]
         return [key for q in query for key in vault.keys(q)]
 
 

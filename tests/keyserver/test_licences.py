@@ -16,13 +16,13 @@ import pytest
 
 from core.errors import UnavailableError
 from core.grants import PlaybackGrant, User, sign_operator, sign_playback, sign_user
+from core.keysource import KeyRequest
 from core.model import Scheme, Tier
 from core.storage.offload import Offload
 from core.telemetry import Metrics, open_log
 from core.web import create_app
 from keyserver.app import INSUFFICIENT, KeyServer, setup
 from keyserver.doctor import KeySearch
-from keyserver.exchange import KeyQuery
 from keyserver.lookups import Lookups
 from keyserver.throttle import DenialLimit
 from keyserver.vault import Vault
@@ -62,7 +62,7 @@ def vault(tmp_path):
 @pytest.fixture
 def keys(vault):
     """By tier, of the track `song`."""
-    query = KeyQuery("song", tuple(Tier), (Scheme.CBCS,), 0)
+    query = KeyRequest("song", tuple(Tier), (Scheme.CBCS,), 0)
     return {k.description.tier: k for k in vault.keys(query)}
 
 
@@ -136,7 +136,7 @@ async def test_a_premium_plan_gets_every_key_it_asks_for(client, keys):
 
 async def test_a_licence_brings_the_keys_of_later_periods(client, vault, keys):
     low = keys[Tier.LOW]
-    [later] = vault.keys(KeyQuery("song", (Tier.LOW,), (Scheme.CBCS,), 1))
+    [later] = vault.keys(KeyRequest("song", (Tier.LOW,), (Scheme.CBCS,), 1))
 
     given = await keys_in(await licence(client, eme(kid(low))))
     raw = await client.get(f"/v1/license/raw/{kid(low)}", headers=playback())
@@ -173,7 +173,7 @@ async def test_a_preflight_is_answered(client):
 
 
 async def test_unknown_and_foreign_and_too_high_are_one_answer(client, keys, vault):
-    [foreign] = vault.keys(KeyQuery("other", (Tier.LOW,), (Scheme.CBCS,), 0))
+    [foreign] = vault.keys(KeyRequest("other", (Tier.LOW,), (Scheme.CBCS,), 0))
     answers = []
     for asked in (uuid.uuid4(), kid(foreign), kid(keys[Tier.HIGH])):
         response = await licence(client, eme(asked))
@@ -410,7 +410,7 @@ async def test_a_packager_is_given_the_same_keys_as_the_vault_holds(client, vaul
     assert response.headers["Cache-Control"] == "no-store"
     answer = await response.json()
     assert await again.json() == answer
-    query = KeyQuery("new", (Tier.LOW, Tier.HIGH), tuple(Scheme), 3)
+    query = KeyRequest("new", (Tier.LOW, Tier.HIGH), tuple(Scheme), 3)
     assert [(unb64url(k["key"]), unb64url(k["iv"]), k["kid"]) for k in answer["keys"]] == [
         (k.key, k.iv, str(kid(k))) for k in vault.keys(query)
     ]
@@ -511,7 +511,7 @@ async def test_readiness_is_the_vaults(client, vault):
 
 async def test_unknown_and_foreign_kids_are_one_query(client, keys, vault):
     """Time is the same by structure: both are rows that the one query does not find."""
-    [foreign] = vault.keys(KeyQuery("other", (Tier.LOW,), (Scheme.CBCS,), 0))
+    [foreign] = vault.keys(KeyRequest("other", (Tier.LOW,), (Scheme.CBCS,), 0))
     statements = []
     vault._database.set_trace_callback(statements.append)  # noqa: SLF001  the only way to see them
     for asked in (uuid.uuid4(), kid(foreign), kid(keys[Tier.HIGH])):

@@ -11,12 +11,12 @@ from dataclasses import replace
 import pytest
 
 from core.errors import ConflictError, IntegrityError, InvalidInputError, UnavailableError
+from core.keysource import KeyRequest
 from core.model import Scheme, Tier
-from keyserver.exchange import KeyQuery
 from keyserver.vault import Vault, make_kid
 
 ROOT, KID = b"r" * 32, b"k" * 32
-ALL = KeyQuery("song", tuple(Tier), tuple(Scheme), 0)
+ALL = KeyRequest("song", tuple(Tier), tuple(Scheme), 0)
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def test_the_file_is_for_its_owner_and_holds_no_key(vault, path):
     ],
 )
 def test_an_edited_or_swapped_row_opens_nothing(vault, path, edit_):
-    vault.keys(KeyQuery("song", (Tier.LOW, Tier.HIGH), (Scheme.CBCS,), 0))
+    vault.keys(KeyRequest("song", (Tier.LOW, Tier.HIGH), (Scheme.CBCS,), 0))
 
     assert edit(path, edit_) == 1
 
@@ -190,7 +190,7 @@ def test_an_edited_or_swapped_row_opens_nothing(vault, path, edit_):
 
 
 def test_a_premium_row_renamed_to_low_is_not_licensed_to_a_low_plan(vault, path):
-    [high] = vault.keys(KeyQuery("song", (Tier.HIGH,), (Scheme.CBCS,), 0))
+    [high] = vault.keys(KeyRequest("song", (Tier.HIGH,), (Scheme.CBCS,), 0))
     edit(path, "UPDATE content_key SET tier = 'low'")
 
     with pytest.raises(IntegrityError):
@@ -219,7 +219,7 @@ def test_what_is_no_vault_is_refused(tmp_path):
 
 
 def test_keys_are_signalled_for_the_systems_that_are_enabled(path):
-    query = KeyQuery("song", (Tier.LOW,), (Scheme.CBCS,), 0)
+    query = KeyRequest("song", (Tier.LOW,), (Scheme.CBCS,), 0)
     with contextlib.closing(Vault.open(path, ROOT, KID)) as vault:
         [before] = vault.keys(query)
         with contextlib.closing(Vault.open(path, ROOT, KID)) as another:
@@ -247,7 +247,7 @@ def test_a_system_that_this_version_does_not_know_is_not_left_out_in_silence(pat
         edit(path, "INSERT INTO drm_system VALUES (1, 'marlin')")
 
         with pytest.raises(IntegrityError, match="marlin"):
-            vault.keys(KeyQuery("song", (Tier.LOW,), (Scheme.CBCS,), 0))
+            vault.keys(KeyRequest("song", (Tier.LOW,), (Scheme.CBCS,), 0))
 
 
 def test_a_vault_is_not_made_over_another(vault, path):

@@ -41,7 +41,7 @@ def own_keys(p, number):
     for r in tree["renditions"]:
         for f in r["files"]:
             f["key"] = f["key"].replace("tracks/nocturne/", f"tracks/track-{number}/")
-    text = json.dumps(tree)
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return presentation.seal(presentation.decode(text.encode()))
 
 

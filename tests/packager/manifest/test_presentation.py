@@ -3,8 +3,10 @@
 import contextlib
 import dataclasses
 import json
+import re
 import uuid
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,6 +120,12 @@ def paths(tree, path=()):
             yield from paths(value, (*path, index))
 
 
+def canonical(tree):
+    """As `encode` writes it, whatever stands in it."""
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "surrogatepass")
+
+
 SMALL = presentation.encode(track(samples=400_000, ladder=LADDER[:2]))
 PLACES = list(paths(json.loads(SMALL)))
 WRONG = [None, True, -1, 1.5, "\ud800", "", [], {}, [[]], 10**30, "0" * 16, float("inf")]
@@ -132,7 +140,7 @@ def test_a_damaged_field_is_refused_or_read_as_it_stands(place, wrong):
     parent[place[-1]] = wrong
 
     with contextlib.suppress(InvalidInputError):
-        p = presentation.decode(json.dumps(tree).encode())
+        p = presentation.decode(canonical(tree))
 
         assert presentation.decode(presentation.encode(p)) == p
 
@@ -147,7 +155,7 @@ def test_a_missing_field_is_refused(place):
         del parent[place[-1]]
 
         with pytest.raises(InvalidInputError):
-            presentation.decode(json.dumps(tree).encode())
+            presentation.decode(canonical(tree))
 
 
 @pytest.mark.parametrize(
@@ -163,12 +171,51 @@ def test_a_missing_field_is_refused(place):
         SMALL.replace(b'"title":', b'"tilte":'),
         SMALL.replace(b'"artist":', b'"artist":"","artist":'),
         SMALL.replace(b'"range_lu":6.5', b'"range_lu":NaN'),
+        SMALL.replace(b'"range_lu":6.5', b'"range_lu":6.50'),
+        SMALL.replace(b'"range_lu":6.5', b'"range_lu":1e-7'),
+        SMALL.replace(b'"range_lu":6.5', b'"range_lu":6'),
+        SMALL.replace(b'"range_lu":6.5', b'"range_lu":1e300'),
+        SMALL.replace(b'"range_lu":6.5', b'"range_lu":1e999'),
+        SMALL.replace(b":", b": ", 1),
+        SMALL + b"\n",
+        SMALL.replace(b"J.", b"\\u004a."),
+        SMALL.replace(b"J.", b"\\ud800"),
+        SMALL.replace(b"J.", b"\xed\xa0\x80"),
+        re.sub(rb'"kid":"[0-9-]{36}"', lambda m: m[0].replace(b"-", b""), SMALL),
+        re.sub(rb'"pssh":"([^"]+)"', rb'"pssh":"\1 "', SMALL),
+        re.sub(rb'"period":0', rb'"period":-1', SMALL),
+        re.sub(rb'"channels":2', rb'"channels":-2', SMALL),
+        re.sub(rb'"channels":2', rb'"channels":9223372036854775808', SMALL),
+        re.sub(rb'"channels":2', rb'"channels":true', SMALL),
+        re.sub(rb'"format":1', rb'"clear_lead":0,"format":1', SMALL),
     ],
-    ids=lambda data: data[:20].decode(),
+    ids=lambda data: str(len(data)),
 )
 def test_a_hostile_file_is_refused(data):
     with pytest.raises(InvalidInputError, match="malformed presentation"):
         presentation.decode(data)
+
+
+@pytest.mark.parametrize("level", [1e-07, -1e-05, 0.0, -0.0, 1.5, -70.0, 2.5e17])
+def test_numbers_are_written_as_python_writes_them(level):
+    p = presentation.seal(dataclasses.replace(track(), loudness=Loudness(level, *[None] * 4)))
+    data = presentation.encode(p)
+
+    assert f'"integrated_lufs":{level!r}'.encode() in data
+    assert presentation.decode(data) == p
+
+
+def test_whole_levels_and_those_of_numpy_are_levels():
+    whole = dataclasses.replace(track(), loudness=Loudness(-14, np.float64(1.5), None, None, 0))
+
+    assert presentation.decode(presentation.encode(presentation.seal(whole))).loudness == (
+        Loudness(-14.0, 1.5, None, None, 0.0)
+    )
+
+
+def test_a_newer_format_is_named():
+    with pytest.raises(InvalidInputError, match="format is not 1"):
+        presentation.decode(SMALL.replace(b'"format":1', b'"format":2'))
 
 
 def change(**fields):
