@@ -27,7 +27,7 @@ BACKLOG = 1024
 MAX_WORKERS = 64
 """Processes that may share a port."""
 PROBE_INTERVAL_BOUNDS_S = (0.1, 60.0)
-"""More often would be a load on the CDNs; more seldom, an outage would be over before it is seen."""
+"""More often is a load on the CDNs; more seldom, an outage would be over before it is seen."""
 ROUTING_EPOCH_BOUNDS_S = (0.25, 60.0)
 """In each epoch every process reads and writes the state store."""
 

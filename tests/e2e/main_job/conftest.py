@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -23,11 +22,15 @@ from core.home import Home
 from core.model import Presentation, Tier
 from origin.demo.pathway_shaper import PathwayShaper, Shape
 from packager.manifest import presentation
+from tests.once import made_once
+from tests.ports import free_port
 
 MASTER_SECONDS = 24
 COMMAND_TIMEOUT_S = 300
 READY_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 15
+FAST_CLOCK = ("--probe-interval", "0.25", "--routing-epoch", "0.25")
+"""A pathway that degrades is left within seconds, and nobody waits for more than players take."""
 NEAR = Shape(latency_ms=3)
 FAR = Shape(latency_ms=40)
 
@@ -41,19 +44,6 @@ def _tonearm(home, *arguments, check=True):
     if check:
         assert done.returncode == 0, done.stderr
     return done
-
-
-def _free_port():
-    """A port that is free on both loopback addresses."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.2", port))
-            except OSError:
-                continue
-            return port
 
 
 class Shapers:
@@ -146,39 +136,47 @@ def http_client():
     return _http
 
 
-@pytest.fixture(name="free_port")
-def find_free_port():
-    """``free_port()`` is free on 127.0.0.1 and 127.0.0.2."""
-    return _free_port
-
-
 @pytest.fixture(name="tonearm")
 def command_line():
     """``tonearm(home, *arguments, check=True)`` runs a command."""
     return _tonearm
 
 
-@pytest.fixture(scope="session")
-def service(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("service")
-    home = Home(folder / "home")
+def _ingest(folder):
+    """Masters, a home and what `ingest` told of it, below *folder*, by the commands of users."""
     subprocess.run(
         [sys.executable, "-m", "ingest.master.synthesis", folder / "masters",
          "--seconds", str(MASTER_SECONDS)],
         check=True, timeout=COMMAND_TIMEOUT_S, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    masters = {p.stem: p for p in sorted((folder / "masters").iterdir())}
-    done = _tonearm(
-        home.path, "ingest", "--scheme", "both", "--lossless", "--json", *masters.values()
-    )
-    ingested = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(ingested) == len(masters)
-    port, server_port = _free_port(), _free_port()
+    masters = sorted((folder / "masters").iterdir())
+    done = _tonearm(folder / "home", "ingest", "--scheme", "both", "--lossless", "--json", *masters)
+    assert len(done.stdout.splitlines()) == len(masters)
+    (folder / "ingested.jsonl").write_text(done.stdout)
+
+
+def _linked(home, copy):
+    """A home with the same tracks: objects never change and are linked, the rest is copied."""
+    objects = home / "hot"
+    shutil.copytree(home, copy, ignore=lambda folder, _: ["hot"] if Path(folder) == home else [])
+    shutil.copytree(objects, copy / "hot", copy_function=os.link)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory):
+    """A server of this worker's own, on a home of its own; the tracks in it are ingested once."""
+    made = made_once(tmp_path_factory, "service", _ingest)
+    folder = tmp_path_factory.mktemp("service")
+    _linked(made / "home", folder / "home")
+    home = Home(folder / "home")
+    masters = {p.stem: p for p in sorted((made / "masters").iterdir())}
+    ingested = [json.loads(line) for line in (made / "ingested.jsonl").read_text().splitlines()]
+    port, server_port = free_port("127.0.0.1", "127.0.0.2"), free_port()
     log = folder / "server.log"
     with log.open("wb") as stderr:
         server = subprocess.Popen(
             [sys.executable, "-m", "cli", "--home", str(home.path), "serve",
-             "--port", str(server_port), "--steering-ttl", "5",
+             "--port", str(server_port), "--steering-ttl", "5", *FAST_CLOCK,
              "--pathway", f"near=http://127.0.0.1:{port}",
              "--pathway", f"far=http://127.0.0.2:{port}"],
             stderr=stderr,
