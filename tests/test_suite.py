@@ -40,8 +40,8 @@ def run(tmp_path):
         clean["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-v", "--rootdir", str(tmp_path), "-c", "/dev/null",
-             "-p", "no:cacheprovider", "-p", "xdist.plugin", "--basetemp", str(tmp_path / "base"), *arguments,
-             str(tmp_path / "test_it.py")],
+             "-p", "no:cacheprovider", "-p", "xdist.plugin",
+             "--basetemp", str(tmp_path / "base"), *arguments, str(tmp_path / "test_it.py")],
             capture_output=True, text=True, check=False, cwd=tmp_path, env=clean | environment,
         )  # fmt: skip
         return done.returncode, done.stdout
