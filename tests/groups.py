@@ -31,7 +31,7 @@ def assign(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(names[item]))
     order = {name: place for place, name in enumerate((*BROWSER_GROUPS, *SHARED.values()))}
 
-    def place(item: pytest.Item) -> tuple[int, bool, bool]:
+    def place(item: pytest.Item) -> tuple[int, bool]:
         slow = item.location[0].startswith(("tests/e2e/", "tests/ingest/"))
         return order.get(names[item], len(order)), not slow
 

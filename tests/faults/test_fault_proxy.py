@@ -10,7 +10,17 @@ import pytest
 from tests.faults.conftest import body_of
 from tests.faults.fault_proxy import ERRORS, KINDS, FaultProxy, Mix, draw, flipped
 
-MIX = Mix(late=0.1, reset=0.1, cut=0.1, stall=0.1, error=0.1, length=0.1, flip=0.1, late_s=0.01)
+MIX = Mix(
+    late=0.1,
+    reset=0.1,
+    cut=0.1,
+    stall=0.1,
+    error=0.1,
+    length=0.1,
+    flip=0.1,
+    late_s=0.01,
+    stall_s=0.02,
+)
 WHOLE = body_of("/a")[:1000]
 
 

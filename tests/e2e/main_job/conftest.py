@@ -1,13 +1,11 @@
 """One service for all end-to-end tests: masters that were ingested, and every role, by commands."""
 
-import asyncio
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,8 +18,8 @@ import pytest
 from core.grants import User, sign_user
 from core.home import Home
 from core.model import Presentation, Tier
-from origin.demo.pathway_shaper import PathwayShaper, Shape
 from packager.manifest import presentation
+from tests.faults.link_relay import Link, LinkRelay
 from tests.once import made_once
 from tests.ports import free_port
 
@@ -31,8 +29,8 @@ READY_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 15
 FAST_CLOCK = ("--probe-interval", "0.25", "--routing-epoch", "0.25")
 """A pathway that degrades is left within seconds, and nobody waits for more than players take."""
-NEAR = Shape(latency_ms=3)
-FAR = Shape(latency_ms=40)
+NEAR = Link(rtt_s=0.006)
+FAR = Link(rtt_s=0.08)
 
 
 def _tonearm(home, *arguments, check=True):
@@ -46,31 +44,15 @@ def _tonearm(home, *arguments, check=True):
     return done
 
 
-class Shapers:
-    """Two shaped pathways in a thread with its own loop; tests change their shapes."""
+class Links:
+    """Two pathways to one server, which tests make longer."""
 
-    def __init__(self, port, upstream_port):
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        upstream = ("127.0.0.1", upstream_port)
-        self.near = PathwayShaper(("127.0.0.1", port), upstream, NEAR)
-        self.far = PathwayShaper(("127.0.0.2", port), upstream, FAR)
-        for shaper in (self.near, self.far):
-            self._await(shaper.start())
-
-    def _await(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(STOP_TIMEOUT_S)
+    def __init__(self, port, server):
+        self.near = LinkRelay(server, NEAR, host="127.0.0.1", port=port)
+        self.far = LinkRelay(server, FAR, host="127.0.0.2", port=port)
 
     def reset(self):
-        self.near.shape, self.far.shape = NEAR, FAR
-
-    def stop(self):
-        for shaper in (self.near, self.far):
-            self._await(shaper.stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(STOP_TIMEOUT_S)
-        self._loop.close()
+        self.near.link, self.far.link = NEAR, FAR
 
 
 @dataclass
@@ -104,7 +86,7 @@ class Service:
     port: int
     url: str
     masters: dict[str, Path]
-    shapers: Shapers
+    links: Links
     log: Path
     tracks: dict[str, Presentation] = field(default_factory=dict)
 
@@ -182,19 +164,17 @@ def service(tmp_path_factory):
             stderr=stderr,
         )  # fmt: skip
     url = f"http://127.0.0.1:{server_port}"
-    shapers = None
+    links = Links(port, ("127.0.0.1", server_port))
     try:
         _until_ready(server, url, log)
-        shapers = Shapers(port, server_port)
-        service = Service(home, port, url, masters, shapers, log)
-        for line in ingested:
-            track_id, generation = line["trackId"], line["generation"]
-            path = home.path / "hot/tracks" / track_id / generation / "presentation.json"
-            service.tracks[track_id] = presentation.decode(path.read_bytes())
-        yield service
+        with links.near, links.far:
+            service = Service(home, port, url, masters, links, log)
+            for line in ingested:
+                track_id, generation = line["trackId"], line["generation"]
+                path = home.path / "hot/tracks" / track_id / generation / "presentation.json"
+                service.tracks[track_id] = presentation.decode(path.read_bytes())
+            yield service
     finally:
-        if shapers:
-            shapers.stop()
         server.send_signal(signal.SIGTERM)
         try:
             assert server.wait(STOP_TIMEOUT_S) == 0
@@ -207,7 +187,7 @@ def service(tmp_path_factory):
 def _even_pathways(request):
     """Every test begins with healthy pathways."""
     if "service" in request.fixturenames:
-        request.getfixturevalue("service").shapers.reset()
+        request.getfixturevalue("service").links.reset()
 
 
 def _until_ready(server, url, log):

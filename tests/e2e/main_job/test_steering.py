@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from origin.demo.pathway_shaper import Shape
+from tests.faults.link_relay import Link
 
 TRACK = "glass-hall"
-DEGRADED = Shape(latency_ms=250, jitter_ms=50)
+DEGRADED = Link(rtt_s=0.5)
 MEASURE_S = 30
 MOVE_S = 16
 """Four probes see it, in 3 s; a steering answer lives up to 6 s, and then a segment is wanted."""
@@ -68,7 +68,7 @@ async def test_a_running_player_is_steered_away_from_a_degraded_pathway(
         pathways=urls,
     )
     await player.play()
-    getattr(service.shapers, start).shape = DEGRADED
+    getattr(service.links, start).link = DEGRADED
 
     def moved(_):
         return any(r.startswith(urls[other]) and ".m4s" in r for r in player.requests)
