@@ -9,13 +9,17 @@ FUZZ := boxes source verify inspect presentation ranges media-path beacons cmcd 
 	url-token user-token
 PLAYERS := node_modules/.package-lock.json
 SECONDS := 600  # that each reader is fuzzed for
+MINUTES := 60  # after which a soak starts no more tests
+LINT := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+WORKERS := $(BIN)/pytest -n auto --dist loadgroup --no-loadscope-reorder
 ARGS :=  # more words for pytest or the demo, as in: make test ARGS="-k ranges"
 
-.PHONY: help demo test lint bench fuzz samples players docs clean
+.PHONY: help demo test soak lint bench fuzz samples players docs clean
 
 help:
 	@echo "make demo      synthesise music, ingest it, serve it, open a page that plays it"
-	@echo "make test      lint, then every test"
+	@echo "make test      lint and every test"
+	@echo "make soak      whole tables of players, a thousand kills: for an hour, or MINUTES=10"
 	@echo "make lint      ruff and mypy"
 	@echo "make bench     side-by-side benchmarks; tables here, JSON in bench/results"
 	@echo "make fuzz      hostile bytes for each of our readers, ten minutes each, or SECONDS=60"
@@ -29,14 +33,20 @@ demo: $(VENV)/.runtime
 	@# 130 is how Ctrl-C ends it, which is no failure
 	$(BIN)/tonearm demo $(ARGS) || [ $$? -eq 130 ]
 
-test: lint
+# lint runs beside the tests, which wait for music most of the time; what it has to say comes last
+test: $(VENV)/.dev
 	@$(MAKE) --no-print-directory players || echo "tests that need the players will be skipped" >&2
-	$(BIN)/pytest $(ARGS)
+	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT; \
+	nice sh -c '$(LINT)' >"$$log" 2>&1 & lint=$$!; \
+	$(WORKERS) $(ARGS); tests=$$?; \
+	wait $$lint; linted=$$?; cat "$$log"; [ $$tests -eq 0 ] && [ $$linted -eq 0 ]
+
+soak: $(VENV)/.dev
+	@$(MAKE) --no-print-directory players || echo "tests that need the players will be skipped" >&2
+	$(WORKERS) --level soak --minutes $(MINUTES) $(ARGS)
 
 lint: $(VENV)/.dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(LINT)
 
 bench: $(VENV)/.dev
 	@mkdir -p bench/results

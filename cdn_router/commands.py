@@ -32,7 +32,13 @@ def setup_role(app: "web.Application", wiring: Wiring, options: "ServeOptions") 
     from core.ids import URL_KEY_ID
 
     ring, state = wiring.home.keyring, wiring.state()
-    ttl_s = options.steering_ttl_s
+    default = Limits()
+    limits = Limits(
+        probe_interval_s=options.probe_interval_s or default.probe_interval_s,
+        epoch_s=options.routing_epoch_s or default.epoch_s,
+        ttl_s=options.steering_ttl_s or default.ttl_s,
+        alarm_ttl_s=options.steering_ttl_s or default.alarm_ttl_s,
+    )
     router = Router(
         pathways=options.pathways,
         region=options.region,
@@ -42,7 +48,7 @@ def setup_role(app: "web.Application", wiring: Wiring, options: "ServeOptions") 
         operator_secret=ring.secret("operator"),
         public_url=options.public_url,
         clock=time.time,
-        limits=Limits() if ttl_s is None else Limits(ttl_s=ttl_s, alarm_ttl_s=ttl_s),
+        limits=limits,
     )
     setup(app, router)
 

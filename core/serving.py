@@ -26,6 +26,10 @@ BACKLOG = 1024
 """Connections that wait to be accepted, per socket."""
 MAX_WORKERS = 64
 """Processes that may share a port."""
+PROBE_INTERVAL_BOUNDS_S = (0.1, 60.0)
+"""More often is a load on the CDNs; more seldom, an outage would be over before it is seen."""
+ROUTING_EPOCH_BOUNDS_S = (0.25, 60.0)
+"""In each epoch every process reads and writes the state store."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +42,10 @@ class ServeOptions:
         public_url: Where players reach this process: scheme, host and port.
         license_base: Public base of the key server; `public_url` unless it is another process.
         router_url: The router to ask; None when it is this process.
-        steering_ttl_s: How long players keep a steering answer; None for the router's own choice.
+        steering_ttl_s: How long players keep a steering answer; None for the router's own choice,
+            as for the next two.
+        probe_interval_s: Between two probes of a pathway.
+        routing_epoch_s: In which the order of pathways changes at most once.
     """
 
     roles: tuple[str, ...]
@@ -48,6 +55,8 @@ class ServeOptions:
     license_base: str
     router_url: str | None
     steering_ttl_s: int | None
+    probe_interval_s: float | None = None
+    routing_epoch_s: float | None = None
 
 
 class Composition(Protocol):
@@ -120,6 +129,18 @@ def _pathways(
 @click.option(
     "--steering-ttl", "steering_ttl_s", type=click.IntRange(5, 3600), help="Seconds, for all."
 )
+@click.option(
+    "--probe-interval",
+    "probe_interval_s",
+    type=click.FloatRange(*PROBE_INTERVAL_BOUNDS_S),
+    help="Seconds between two probes of a pathway.",
+)
+@click.option(
+    "--routing-epoch",
+    "routing_epoch_s",
+    type=click.FloatRange(*ROUTING_EPOCH_BOUNDS_S),
+    help="Seconds in which the order of pathways changes at most once.",
+)
 @click.pass_obj
 def serve(  # noqa: PLR0913  one argument per option is click's way
     wiring: Composition,
@@ -134,6 +155,8 @@ def serve(  # noqa: PLR0913  one argument per option is click's way
     license_base: str,
     router_url: str | None,
     steering_ttl_s: int | None,
+    probe_interval_s: float | None,
+    routing_epoch_s: float | None,
 ) -> None:
     """Serve tracks, keys and pathway decisions to players and edges."""
     from core.telemetry import Metrics, open_log
@@ -150,6 +173,8 @@ def serve(  # noqa: PLR0913  one argument per option is click's way
         license_base=(license_base or public_url).rstrip("/"),
         router_url=router_url,
         steering_ttl_s=steering_ttl_s,
+        probe_interval_s=probe_interval_s,
+        routing_epoch_s=routing_epoch_s,
     )
     log = open_log("tonearm")
 

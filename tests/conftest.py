@@ -1,10 +1,14 @@
-"""What the whole suite shares: golden files, and the rule that CI skips nothing."""
+"""What the whole suite shares: golden files, levels, workers, the guard, no skips in CI."""
 
 import os
 from pathlib import Path
 
 import hypothesis
 import pytest
+
+from tests.groups import BROWSER_GROUPS, StepBack, assign
+from tests.guard import Guard
+from tests.levels import LEVELS, NOT_STARTED, Level
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -19,6 +23,8 @@ def pytest_addoption(parser):
         action="store_true",
         help="rewrite the files in tests/golden with what the code writes now",
     )
+    parser.addoption("--level", choices=LEVELS, help="what is run; without it test, or ci if CI=1")
+    parser.addoption("--minutes", type=float, help="after that, no test is started")
 
 
 @pytest.fixture
@@ -41,15 +47,17 @@ def golden(request):
     return compare
 
 
-class NoSkips:
-    """Fails the run if anything was skipped: a test that did not run proves nothing."""
+class NotRun:
+    """Says what did not run. In CI that fails the run: a test that did not run proves nothing."""
 
-    def __init__(self):
-        self.skipped = []
+    def __init__(self, *, strict):
+        self.strict = strict
+        self.skipped, self.not_started = [], []
 
     def pytest_runtest_logreport(self, report):
         if report.skipped and not hasattr(report, "wasxfail"):
-            self.skipped.append(report.nodeid)
+            late = NOT_STARTED in str(report.longrepr)
+            (self.not_started if late else self.skipped).append(report.nodeid)
 
     def pytest_collectreport(self, report):
         if report.skipped:
@@ -57,14 +65,30 @@ class NoSkips:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session):
-        if self.skipped and session.exitstatus == pytest.ExitCode.OK:
+        if self.strict and self.skipped and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter):
-        for nodeid in self.skipped:
+        for nodeid in self.not_started:
+            terminalreporter.write_line(f"NOT STARTED, the minutes were over: {nodeid}")
+        for nodeid in self.skipped if self.strict else ():
             terminalreporter.write_line(f"SKIPPED IN CI, which is a failure: {nodeid}", red=True)
 
 
 def pytest_configure(config):
-    if os.environ.get("CI"):
-        config.pluginmanager.register(NoSkips(), "no-skips")
+    config.pluginmanager.register(Level(config), "level")
+    config.pluginmanager.register(Guard(), "guard")
+    if hasattr(config, "workerinput"):
+        config.pluginmanager.register(StepBack(), "step-back")
+    else:  # workers' reports arrive here
+        config.pluginmanager.register(NotRun(strict=bool(os.environ.get("CI"))), "not-run")
+
+
+def pytest_xdist_auto_num_workers():
+    """Besides the processors' one for each group of browser tests: those wait for music."""
+    return len(os.sched_getaffinity(0)) + len(BROWSER_GROUPS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    assign(items)

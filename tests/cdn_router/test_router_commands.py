@@ -1,13 +1,16 @@
 """`tonearm serve --role router` and `tonearm router show`, as an operator runs them."""
 
 import json
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
+
+from cdn_router.router import Limits
+from tests.ports import free_port
 
 
 def _tonearm(*arguments):
@@ -17,12 +20,11 @@ def _tonearm(*arguments):
 @pytest.fixture
 def router_url(tmp_path):
     """A router in a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     pathways = ["--pathway", f"one={url}", "--pathway", f"two=http://127.0.0.1:{port}"]
     command = _tonearm("--home", str(tmp_path), "serve", "--role", "router", "--port", str(port))
+    command += ["--probe-interval", "0.1", "--routing-epoch", "0.25"]
     process = subprocess.Popen([*command, *pathways], stderr=subprocess.PIPE)
     try:
         for _ in range(200):
@@ -60,6 +62,7 @@ def test_a_running_router_explains_itself(router_url):
         time.sleep(0.2)
     table = _show("--url", router_url, "--region", "ww")
 
+    assert told["epochSeconds"] == 0.25
     assert {p["pathway"] for p in told["regions"][0]["pathways"]} == {"one", "two"}
     assert table.returncode == 0
     assert "ww: " in table.stdout
@@ -75,3 +78,23 @@ def test_no_router_is_one_line_and_a_hint(url):
     assert result.stderr.startswith("error: ")
     assert "hint: " in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "option", ["--probe-interval=0.05", "--probe-interval=61", "--routing-epoch=0.2"]
+)
+def test_a_clock_out_of_bounds_is_refused_before_anything_is_served(tmp_path, option):
+    command = _tonearm("--home", str(tmp_path / "home"), "serve", "--role", "router", option)
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert result.returncode == 2
+    assert "is not in the range" in result.stderr
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_page_tells_the_clock_that_is_kept_without_options():
+    page = (Path(__file__).parents[2] / "docs" / "routing.md").read_text()
+    limits = Limits()
+
+    assert f"Every {limits.probe_interval_s:g} s (`--probe-interval`)" in page
+    assert f"at most every {limits.epoch_s:g} s (`--routing-epoch`" in page

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
-from contextlib import ExitStack, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from core import grants
 from core.home import Home
 from core.model import Tier
+from tests.ports import free_port
 
 ACCESS = {"AWS_ACCESS_KEY_ID": "TONEARMTEST", "AWS_SECRET_ACCESS_KEY": "weed-secret-for-tests"}
 START_LIMIT_S = 60
@@ -77,7 +78,7 @@ def _start(weed, folder):
         "master.port", "master.port.grpc", "volume.port", "volume.port.grpc",
         "filer.port", "filer.port.grpc", "s3.port", "s3.port.grpc",
     ]  # fmt: skip
-    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+    ports = {name: free_port() for name in names}
     flags = [f"-{name}={port}" for name, port in ports.items()]
     flags += ["-s3.port.iceberg=0", "-s3.port.lance=0", "-filer", "-s3", f"-dir={folder}"]
     flags += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.config={folder}/s3.json"]
@@ -109,14 +110,6 @@ def _takes_objects(server):
     except (OSError, BotoCoreError, ClientError):
         return False
     return True
-
-
-def _free_ports(count):
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(closing(socket.socket())) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 class Server:

@@ -16,6 +16,7 @@ from core.grants import User, sign_user
 from core.home import Home
 from core.model import Tier
 from tests.core.conftest import seaweedfs  # noqa: F401  the server of the store tests
+from tests.ports import free_port
 
 LIMIT_S = 120
 READY_S = 30
@@ -67,8 +68,8 @@ def _start(url, home, track_id):
 
 
 @pytest.fixture
-def server(run, unused_tcp_port_factory):
-    port = unused_tcp_port_factory()
+def server(run):
+    port = free_port()
     process = run("serve", "--port", port)
     url = f"http://127.0.0.1:{port}"
     deadline_s = time.monotonic() + READY_S

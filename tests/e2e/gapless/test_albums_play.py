@@ -71,7 +71,7 @@ def _base64url(key):
     [
         ("shaka", "high.mpd"),
         ("shaka", "high.m3u8"),
-        ("shaka", "lossless.mpd"),
+        pytest.param("shaka", "lossless.mpd", marks=pytest.mark.ci),
         ("dash", "high.mpd"),
         ("hls", "high.m3u8"),
     ],

@@ -1,14 +1,11 @@
 """One service for all end-to-end tests: masters that were ingested, and every role, by commands."""
 
-import asyncio
 import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -21,15 +18,19 @@ import pytest
 from core.grants import User, sign_user
 from core.home import Home
 from core.model import Presentation, Tier
-from origin.demo.pathway_shaper import PathwayShaper, Shape
 from packager.manifest import presentation
+from tests.faults.link_relay import Link, LinkRelay
+from tests.once import made_once
+from tests.ports import free_port
 
 MASTER_SECONDS = 24
 COMMAND_TIMEOUT_S = 300
 READY_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 15
-NEAR = Shape(latency_ms=3)
-FAR = Shape(latency_ms=40)
+FAST_CLOCK = ("--probe-interval", "0.25", "--routing-epoch", "0.25")
+"""A pathway that degrades is left within seconds, and nobody waits for more than players take."""
+NEAR = Link(rtt_s=0.006)
+FAR = Link(rtt_s=0.08)
 
 
 def _tonearm(home, *arguments, check=True):
@@ -43,44 +44,15 @@ def _tonearm(home, *arguments, check=True):
     return done
 
 
-def _free_port():
-    """A port that is free on both loopback addresses."""
-    while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.2", port))
-            except OSError:
-                continue
-            return port
+class Links:
+    """Two pathways to one server, which tests make longer."""
 
-
-class Shapers:
-    """Two shaped pathways in a thread with its own loop; tests change their shapes."""
-
-    def __init__(self, port, upstream_port):
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        upstream = ("127.0.0.1", upstream_port)
-        self.near = PathwayShaper(("127.0.0.1", port), upstream, NEAR)
-        self.far = PathwayShaper(("127.0.0.2", port), upstream, FAR)
-        for shaper in (self.near, self.far):
-            self._await(shaper.start())
-
-    def _await(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(STOP_TIMEOUT_S)
+    def __init__(self, port, server):
+        self.near = LinkRelay(server, NEAR, host="127.0.0.1", port=port)
+        self.far = LinkRelay(server, FAR, host="127.0.0.2", port=port)
 
     def reset(self):
-        self.near.shape, self.far.shape = NEAR, FAR
-
-    def stop(self):
-        for shaper in (self.near, self.far):
-            self._await(shaper.stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(STOP_TIMEOUT_S)
-        self._loop.close()
+        self.near.link, self.far.link = NEAR, FAR
 
 
 @dataclass
@@ -114,7 +86,7 @@ class Service:
     port: int
     url: str
     masters: dict[str, Path]
-    shapers: Shapers
+    links: Links
     log: Path
     tracks: dict[str, Presentation] = field(default_factory=dict)
 
@@ -146,57 +118,63 @@ def http_client():
     return _http
 
 
-@pytest.fixture(name="free_port")
-def find_free_port():
-    """``free_port()`` is free on 127.0.0.1 and 127.0.0.2."""
-    return _free_port
-
-
 @pytest.fixture(name="tonearm")
 def command_line():
     """``tonearm(home, *arguments, check=True)`` runs a command."""
     return _tonearm
 
 
-@pytest.fixture(scope="session")
-def service(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("service")
-    home = Home(folder / "home")
+def _ingest(folder):
+    """Masters, a home and what `ingest` told of it, below *folder*, by the commands of users."""
     subprocess.run(
         [sys.executable, "-m", "ingest.master.synthesis", folder / "masters",
          "--seconds", str(MASTER_SECONDS)],
         check=True, timeout=COMMAND_TIMEOUT_S, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    masters = {p.stem: p for p in sorted((folder / "masters").iterdir())}
-    done = _tonearm(
-        home.path, "ingest", "--scheme", "both", "--lossless", "--json", *masters.values()
-    )
-    ingested = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(ingested) == len(masters)
-    port, server_port = _free_port(), _free_port()
+    masters = sorted((folder / "masters").iterdir())
+    done = _tonearm(folder / "home", "ingest", "--scheme", "both", "--lossless", "--json", *masters)
+    assert len(done.stdout.splitlines()) == len(masters)
+    (folder / "ingested.jsonl").write_text(done.stdout)
+
+
+def _linked(home, copy):
+    """A home with the same tracks: objects never change and are linked, the rest is copied."""
+    objects = home / "hot"
+    shutil.copytree(home, copy, ignore=lambda folder, _: ["hot"] if Path(folder) == home else [])
+    shutil.copytree(objects, copy / "hot", copy_function=os.link)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory):
+    """A server of this worker's own, on a home of its own; the tracks in it are ingested once."""
+    made = made_once(tmp_path_factory, "service", _ingest)
+    folder = tmp_path_factory.mktemp("service")
+    _linked(made / "home", folder / "home")
+    home = Home(folder / "home")
+    masters = {p.stem: p for p in sorted((made / "masters").iterdir())}
+    ingested = [json.loads(line) for line in (made / "ingested.jsonl").read_text().splitlines()]
+    port, server_port = free_port("127.0.0.1", "127.0.0.2"), free_port()
     log = folder / "server.log"
     with log.open("wb") as stderr:
         server = subprocess.Popen(
             [sys.executable, "-m", "cli", "--home", str(home.path), "serve",
-             "--port", str(server_port), "--steering-ttl", "5",
+             "--port", str(server_port), "--steering-ttl", "5", *FAST_CLOCK,
              "--pathway", f"near=http://127.0.0.1:{port}",
              "--pathway", f"far=http://127.0.0.2:{port}"],
             stderr=stderr,
         )  # fmt: skip
     url = f"http://127.0.0.1:{server_port}"
-    shapers = None
+    links = Links(port, ("127.0.0.1", server_port))
     try:
         _until_ready(server, url, log)
-        shapers = Shapers(port, server_port)
-        service = Service(home, port, url, masters, shapers, log)
-        for line in ingested:
-            track_id, generation = line["trackId"], line["generation"]
-            path = home.path / "hot/tracks" / track_id / generation / "presentation.json"
-            service.tracks[track_id] = presentation.decode(path.read_bytes())
-        yield service
+        with links.near, links.far:
+            service = Service(home, port, url, masters, links, log)
+            for line in ingested:
+                track_id, generation = line["trackId"], line["generation"]
+                path = home.path / "hot/tracks" / track_id / generation / "presentation.json"
+                service.tracks[track_id] = presentation.decode(path.read_bytes())
+            yield service
     finally:
-        if shapers:
-            shapers.stop()
         server.send_signal(signal.SIGTERM)
         try:
             assert server.wait(STOP_TIMEOUT_S) == 0
@@ -209,7 +187,7 @@ def service(tmp_path_factory):
 def _even_pathways(request):
     """Every test begins with healthy pathways."""
     if "service" in request.fixturenames:
-        request.getfixturevalue("service").shapers.reset()
+        request.getfixturevalue("service").links.reset()
 
 
 def _until_ready(server, url, log):

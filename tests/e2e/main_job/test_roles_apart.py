@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 import imageio_ffmpeg
 import pytest
 
+from tests.ports import free_port
+
 READY_S = 30
 
 
@@ -28,9 +30,11 @@ def _role(home, log, *arguments):
 
 
 @pytest.fixture
-def apart(service, free_port, http, tmp_path):
+def apart(service, http, tmp_path):
     """URLs of an origin, a key server and a router that share nothing but the home."""
-    ports = {name: free_port() for name in ("origin", "keyserver", "router")}
+    ports = {
+        name: free_port("127.0.0.1", "127.0.0.2") for name in ("origin", "keyserver", "router")
+    }
     urls = {name: f"http://127.0.0.1:{port}" for name, port in ports.items()}
     pathways = [
         f"--pathway=left=http://127.0.0.1:{ports['origin']}",

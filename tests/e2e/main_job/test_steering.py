@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from origin.demo.pathway_shaper import Shape
+from tests.faults.link_relay import Link
 
 TRACK = "glass-hall"
-DEGRADED = Shape(latency_ms=500, jitter_ms=100)
+DEGRADED = Link(rtt_s=0.5)
 MEASURE_S = 30
-MOVE_S = 45
-"""Probes see it within 10 s, steering answers live 5 s, and a buffer is played out first."""
+MOVE_S = 16
+"""Four probes see it, in 3 s; a steering answer lives up to 6 s, and then a segment is wanted."""
 
 
 def _explain(http, service):
@@ -67,9 +67,8 @@ async def test_a_running_player_is_steered_away_from_a_degraded_pathway(
         license_url=session["license"]["clearkey"]["url"],
         pathways=urls,
     )
-    # half speed: the track then lasts longer than the routers and players take
-    await player.play(rate=0.5)
-    getattr(service.shapers, start).shape = DEGRADED
+    await player.play()
+    getattr(service.links, start).link = DEGRADED
 
     def moved(_):
         return any(r.startswith(urls[other]) and ".m4s" in r for r in player.requests)

@@ -5,6 +5,7 @@ from a `node_modules` folder. `Player` is the Python side: load, play, wait, rea
 """
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from playwright.async_api import ConsoleMessage, Error, Page
+from playwright.async_api import ConsoleMessage, Error, Page, Response
 
 HERE = Path(__file__).parent
 PAGE = HERE.parents[2] / "origin" / "demo" / "page"
@@ -38,6 +39,10 @@ START_S = 20.0
 """How long a first sound may take on a busy machine."""
 
 POLL_S = 0.1
+LISTEN_S = 1.0
+"""How long after a refusal nothing may play."""
+NOTHING_S = 0.2
+"""Shaka steps over the first 0.1 s when it waits for a key: no sound comes out."""
 
 
 class PlayerError(AssertionError):
@@ -99,10 +104,11 @@ class Player:
         self.log: list[str] = []
         self.warnings: list[str] = []
         self.requests: list[str] = []
+        self.answers: list[tuple[int, str]] = []
         page.on("console", self._said)
         page.on("crash", lambda _: self.log.append("the page crashed"))
         page.on("request", lambda request: self.requests.append(request.url))
-        page.on("response", lambda r: r.status >= 400 and self.log.append(f"{r.status} {r.url}"))
+        page.on("response", self._answered)
 
     async def load(
         self,
@@ -197,6 +203,39 @@ class Player:
         return await self.page.evaluate(
             "([name, args]) => harness[name](...args)", [name, list(arguments)]
         )
+
+    async def refused(self, part: str, player: str, manifest: str, **words: Any) -> int:
+        """Load, press play, and wait for a 4xx from a URL with *part* in it; its status.
+
+        Args:
+            part: Of the URL.
+            player: As for `load`, which may fail: Shaka wants the keys of HLS by then.
+            manifest: As for `load`.
+            words: As for `load`.
+
+        Raises:
+            PlayerError: It did not come, or something played all the same.
+        """
+        with contextlib.suppress(PlayerError):
+            await self.load(player, manifest, **words)
+        await self.call("play")
+        deadline = time.monotonic() + START_S
+        while not (seen := [s for s, url in self.answers if 400 <= s < 500 and part in url]):
+            if time.monotonic() > deadline:
+                raise PlayerError(f"no refusal from {part}\n{await self.state()}\n{self._tail()}")
+            await asyncio.sleep(POLL_S)
+        await asyncio.sleep(LISTEN_S)
+        state = await self.state()
+        if state.time >= NOTHING_S:
+            raise PlayerError(f"{state.time} s were played after a refusal\n{self._tail()}")
+        return seen[0]
+
+    def _answered(self, response: Response) -> None:
+        if response.request.method == "OPTIONS":
+            return
+        self.answers.append((response.status, response.url))
+        if response.status >= 400:
+            self.log.append(f"{response.status} {response.url}")
 
     def _said(self, message: ConsoleMessage) -> None:
         self.log.append(message.text[:300])

@@ -3,12 +3,12 @@
 import uuid
 
 import pytest
-import pytest_asyncio
 
 from core.model import Codec, ContentKey, DrmProfile, KeyDescription, Rung, Scheme, Tier
 from packager.protect.protection import Encryption
 from tests.e2e.players.packaged import RMS_DBFS, package_track
 from tests.e2e.players.track_server import LICENCE_TOKEN, TrackServer
+from tests.levels import crossed
 from tests.packager.manifest.examples import signals
 
 LEVEL_DB = 0.5
@@ -53,20 +53,19 @@ def tracks(tmp_path_factory):
     return found
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def server(tracks, request):
-    p, folder = tracks[request.param]
+@pytest.mark.parametrize(("name", "ending", "choices", "drm"), crossed(COMBINATIONS, PROTECTED))
+async def test_a_track_sounds_on_both_sides_of_a_change(player, tracks, name, ending, choices, drm):
+    p, folder = tracks[choices]
     keys = tuple(key for scheme in Scheme for key in period_keys(scheme))
-    async with TrackServer(p, keys, folder).running() as running:
-        yield running
+    async with TrackServer(p, keys, folder).running() as server:
+        await sounds_on_both_sides(player, server, name, server.url(drm, f"low.{ending}"))
 
 
-@pytest.mark.parametrize("drm", PROTECTED)
-@pytest.mark.parametrize(("name", "ending", "server"), COMBINATIONS, indirect=["server"])
-async def test_a_track_sounds_on_both_sides_of_a_change(player, server, name, ending, drm):
+async def sounds_on_both_sides(player, server, name, url):
+    """Play *url* from its start and across two boundaries."""
     await player.load(
         name,
-        server.url(drm, f"low.{ending}"),
+        url,
         token=LICENCE_TOKEN,
         license_url=server.license_url,
     )

@@ -13,6 +13,7 @@ from core.model import DrmProfile
 from keyserver.signals import SYSTEMS, make_signals
 from tests.e2e.players.packaged import content_keys, package_track
 from tests.e2e.players.track_server import LICENCE_TOKEN, TrackServer
+from tests.levels import crossed
 
 FAVICON = "Failed to load resource"  # the page has none
 EXPECTED = {
@@ -48,8 +49,7 @@ async def server(track):
         yield running
 
 
-@pytest.mark.parametrize("drm", list(DrmProfile))
-@pytest.mark.parametrize(("name", "ending"), EXPECTED)
+@pytest.mark.parametrize(("name", "ending", "drm"), crossed(EXPECTED, DrmProfile))
 async def test_no_parser_warns(player, server, name, ending, drm):
     await player.load(
         name,
