@@ -7,8 +7,8 @@ decided without them, in `is_twin`.
 import asyncio
 from collections.abc import Sequence
 
-from core.catalogue import Catalogue, Status
-from core.errors import ConflictError, IntegrityError, NotFoundError
+from core.catalogue import Catalogue
+from core.errors import IntegrityError, NotFoundError
 from core.keysource import KeyRequest
 from core.model import ContentKey, Presentation
 from core.storage.protocol import ObjectStore
@@ -18,15 +18,6 @@ from ingest.run.assemble import entry_of
 from ingest.run.plan import Plan
 from packager.manifest.places import REPORT, generation_prefix
 from packager.manifest.published import fetch_presentation
-
-
-def refuse_withdrawn(track_id: str, catalogue: Catalogue) -> None:
-    """Raise ConflictError if the track is withdrawn: an ingest does not bring it back."""
-    track = catalogue.get(track_id)
-    if track is not None and track.status is Status.WITHDRAWN:
-        raise ConflictError(
-            f"the track {track_id} is withdrawn", hint="`tonearm track` restores or removes it"
-        )
 
 
 async def current_presentation(

@@ -1,6 +1,6 @@
 """Bring a packaged track before listeners: objects, their description, then the catalogue's flip.
 
-    lock ─ overtaken? ─ (orphans away) ─ journal ─ objects ─ description ─ flip ─ journal away
+    lock ─ too late? ─ (orphans away) ─ journal ─ objects ─ description ─ flip ─ journal away
 
 One process of this machine releases a track at a time. What another machine does is seen in the
 catalogue: a run that began before the generation which is current now is refused, so that keys
@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.catalogue import Catalogue, TrackEntry
+from core.catalogue import Catalogue, Status, TrackEntry
 from core.catalogue.entries import check_entry
 from core.errors import ConflictError
 from core.model import DrmProfile, Presentation
@@ -87,7 +87,7 @@ async def release(
     track_id = what.entry.track_id
     journal = _journal(work_dir, track_id)
     with locked(work_dir / f"{track_id}.release.lock"):
-        await asyncio.to_thread(_refuse_overtaken, catalogue, what)
+        await asyncio.to_thread(_refuse_late, catalogue, what)
         if journal.exists():
             kept = await asyncio.to_thread(catalogue.generations_kept, track_id)
             await prune(store, track_id, {*kept, what.entry.generation})
@@ -111,13 +111,26 @@ async def settle(
             journal.unlink(missing_ok=True)
 
 
-def _refuse_overtaken(catalogue: Catalogue, what: Release) -> None:
-    """Keys that a rotation has replaced must not come back with a run that began before it."""
+def _refuse_late(catalogue: Catalogue, what: Release) -> None:
+    """What others have done since the run began, known before anything of it is stored.
+
+    Keys that a rotation has replaced must not come back, nor a track that was withdrawn.
+    """
+    refuse_withdrawn(what.entry.track_id, catalogue)
     current = catalogue.get(what.entry.track_id)
     if what.follows and current and current.entry.generation != what.follows:
         raise ConflictError(
             f"the track {what.entry.track_id} was published by another run meanwhile",
             hint="run this again",
+        )
+
+
+def refuse_withdrawn(track_id: str, catalogue: Catalogue) -> None:
+    """Raise ConflictError if the track is withdrawn: an ingest does not bring it back."""
+    track = catalogue.get(track_id)
+    if track is not None and track.status is Status.WITHDRAWN:
+        raise ConflictError(
+            f"the track {track_id} is withdrawn", hint="`tonearm track` restores or removes it"
         )
 
 

@@ -27,10 +27,10 @@ from ingest.encode.neighbours import Edges, can_roll, edges, rolls
 from ingest.master.probe import probe
 from ingest.run import outcome
 from ingest.run.barrier import AlbumBarrier
-from ingest.run.current import refuse_withdrawn
 from ingest.run.outcome import Outcome
 from ingest.run.plan import Options, Plan, beside, doubles, plan
 from ingest.run.progress import Listener, Stage
+from ingest.run.release import refuse_withdrawn
 from ingest.run.slots import Slots, gather
 from ingest.run.track import Collaborators, Run, run_track
 
