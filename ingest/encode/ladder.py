@@ -151,8 +151,8 @@ def _choice(table: dict[str, Any], key: str, choices: list[str], where: str) -> 
     return str(value)
 
 
-def _only(table: dict[str, Any], known: set[str], where: str) -> None:
-    if strange := sorted(table.keys() - known):
+def _only(table: dict[str, Any], settings: set[str], where: str) -> None:
+    if strange := sorted(table.keys() - settings):
         raise InvalidInputError(
-            f"{where} has no setting {strange[0]!r}", hint=f"known: {', '.join(sorted(known))}"
+            f"{where} has no setting {strange[0]!r}", hint=f"known: {', '.join(sorted(settings))}"
         )

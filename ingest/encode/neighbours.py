@@ -130,8 +130,11 @@ def rolls(edges_by_position: Mapping[int, Edges | None], position: int) -> Rolls
 
     def alike(at: int) -> Edges | None:
         other = edges_by_position.get(at)
-        same = other and (other.sample_rate, other.channels) == (own.sample_rate, own.channels)
-        return other if same else None
+        alike_enough = other and (other.sample_rate, other.channels) == (
+            own.sample_rate,
+            own.channels,
+        )
+        return other if alike_enough else None
 
     before, after = alike(position - 1), alike(position + 1)
     return Rolls(

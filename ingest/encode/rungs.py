@@ -66,9 +66,9 @@ class RungFile:
             track = cut_off(read_mp4(self.path), self.sides, self.samples)
         else:
             track = read_mp4(self.path, samples=self.samples)
-        made = (track.codec, track.sample_rate, track.channels)
-        if made != (self.rung.codec, self.sample_rate, self.channels):
-            raise ToolkitError(f"{name} came out as {made}", hint="is this a usual ffmpeg?")
+        outcome = (track.codec, track.sample_rate, track.channels)
+        if outcome != (self.rung.codec, self.sample_rate, self.channels):
+            raise ToolkitError(f"{name} came out as {outcome}", hint="is this a usual ffmpeg?")
         if track.timing.padding > 2 * track.frame_samples:
             raise ToolkitError(
                 f"{name} has {track.timing.padding} samples too many", hint="try another ffmpeg"

@@ -35,8 +35,8 @@ class Toolchain:
     @property
     def release(self) -> tuple[int, int]:
         """Major and minor number; a build from git without a number counts as new."""
-        found = re.search(r"(\d+)\.(\d+)", self.version)
-        return (int(found[1]), int(found[2])) if found else (99, 0)
+        numbers = re.search(r"(\d+)\.(\d+)", self.version)
+        return (int(numbers[1]), int(numbers[2])) if numbers else (99, 0)
 
 
 def find_toolchain(explicit: Path | None = None, *, cache: Path | None = None) -> Toolchain:
@@ -60,12 +60,12 @@ def find_toolchain(explicit: Path | None = None, *, cache: Path | None = None) -
             f"{path} is not there", hint="name an ffmpeg binary, or leave the option out"
         ) from error
     identity = f"{path.resolve()}:{stat.st_size}:{stat.st_mtime_ns}"
-    known = _remembered(cache, identity)
-    if known is None:
-        known = _inspect(path)
+    toolchain = _remembered(cache, identity)
+    if toolchain is None:
+        toolchain = _inspect(path)
         if cache is not None:
-            _remember(cache, identity, known)
-    return known
+            _remember(cache, identity, toolchain)
+    return toolchain
 
 
 def _wheel() -> Path | None:
@@ -77,8 +77,8 @@ def _wheel() -> Path | None:
 
 
 def _system() -> Path | None:
-    found = shutil.which("ffmpeg")
-    return Path(found) if found else None
+    on_path = shutil.which("ffmpeg")
+    return Path(on_path) if on_path else None
 
 
 def _inspect(path: Path) -> Toolchain:
@@ -87,6 +87,7 @@ def _inspect(path: Path) -> Toolchain:
             [path, "-hide_banner", "-version"],
             capture_output=True,
             text=True,
+            errors="replace",  # whatever it is, it may print anything
             timeout=VERSION_TIMEOUT_S,
             check=True,
         ).stdout
@@ -102,10 +103,12 @@ def _inspect(path: Path) -> Toolchain:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     simd = "sse4.2" if platform.machine().lower() in ("x86_64", "amd64") else platform.machine()
-    found = Toolchain(path, version[1], digest, simd)
-    if found.release < MIN_VERSION:
-        raise InvalidInputError(f"{path} is ffmpeg {found.version}", hint="5.1 or newer is needed")
-    return found
+    toolchain = Toolchain(path, version[1], digest, simd)
+    if toolchain.release < MIN_VERSION:
+        raise InvalidInputError(
+            f"{path} is ffmpeg {toolchain.version}", hint="5.1 or newer is needed"
+        )
+    return toolchain
 
 
 def _remembered(cache: Path | None, identity: str) -> Toolchain | None:
@@ -121,9 +124,9 @@ def _remembered(cache: Path | None, identity: str) -> Toolchain | None:
         return None
 
 
-def _remember(cache: Path, identity: str, found: Toolchain) -> None:
+def _remember(cache: Path, identity: str, toolchain: Toolchain) -> None:
     cache.parent.mkdir(parents=True, exist_ok=True)
-    entry = {"identity": identity, **asdict(found), "ffmpeg": str(found.ffmpeg)}
+    entry = {"identity": identity, **asdict(toolchain), "ffmpeg": str(toolchain.ffmpeg)}
     partial = cache.with_suffix(".partial")
     partial.write_text(json.dumps(entry))
     partial.replace(cache)

@@ -99,11 +99,11 @@ def command(job: Job) -> list[str]:
     lossless = [o for o in job.outputs if o.rung.codec is Codec.FLAC]
     split = own.filter_multi_output("asplit", 1 + bool(lossy) + len(lossless))
     pcm = _format(split[0], "flt", layout).output("pipe:1", f="f32le", acodec="pcm_f32le")
-    made = [pcm]
+    sinks = [pcm]
     depth = lossless_depth(job.master)
     for index, output in enumerate(lossless, 1):
         integers = _format(split[index], "s16" if depth == 16 else "s32", layout)
-        made.append(_output(integers, output, depth))
+        sinks.append(_output(integers, output, depth))
     if lossy:
         resampled = _between(split[1 + len(lossless)], job, layout).filter(
             # soxr gives the same bytes on every CPU; swr's own resampler does not.
@@ -122,8 +122,8 @@ def command(job: Job) -> list[str]:
                 # It cannot be cut off again: Opus packets depend on all that went before.
                 branch = branch.filter("atrim", start_sample=ROLL_SAMPLES)
                 branch = branch.filter("asetpts", "PTS-STARTPTS")
-            made.append(_output(_format(branch, sample_format, layout), output, depth))
-    merged = ffmpeg.merge_outputs(*made).global_args(*_global_args(job.toolchain))
+            sinks.append(_output(_format(branch, sample_format, layout), output, depth))
+    merged = ffmpeg.merge_outputs(*sinks).global_args(*_global_args(job.toolchain))
     compiled = merged.compile(cmd=str(job.toolchain.ffmpeg))
     argv = [source_url if arg == _MASTER else str(arg) for arg in compiled]
     return _one_thread_per_branch(argv, job.toolchain)

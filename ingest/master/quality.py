@@ -90,7 +90,7 @@ class QualityMeter:
         trailing = self._samples - self._last_audible
         leading = self._samples if self._first_audible is None else self._first_audible
         offsets = tuple(round(float(s) / max(1, self._samples), 5) for s in self._sums)
-        found = {
+        remarks = {
             f"{self._clip_runs} runs of {CLIP_RUN} or more samples at full scale: clipped": bool(
                 self._clip_runs
             ),
@@ -118,7 +118,7 @@ class QualityMeter:
             correlation=correlation,
             leading_silence_s=leading / self._rate,
             trailing_silence_s=trailing / self._rate,
-            warnings=tuple(text for text, present in found.items() if present),
+            warnings=tuple(text for text, present in remarks.items() if present),
         )
 
     def _note_audible(self, pcm: NDArray[np.float32]) -> None:

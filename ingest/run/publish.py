@@ -56,8 +56,8 @@ async def publish(
     for key in (*media, *files):
         if not key.startswith(prefix) or key == last:
             raise InvalidInputError(f"{key} is no object of generation {presentation.generation}")
-    await _each(_media(key, size, files.get(key), store) for key, size in media.items())
-    await _each(_put(key, files[key], store) for key in files if key not in media)
+    await _await_all(_media(key, size, files.get(key), store) for key, size in media.items())
+    await _await_all(_put(key, files[key], store) for key in files if key not in media)
     if await store.put_if_absent(last, body):
         return True
     if await store.get(last) != body:
@@ -82,11 +82,13 @@ async def _put(key: str, body: Body, store: ObjectStore) -> None:
 
 async def _expect(key: str, size: int, store: ObjectStore) -> None:
     try:
-        found = (await store.head(key)).size
+        stored_size = (await store.head(key)).size
     except NotFoundError as error:
         raise IntegrityError(f"{key} is neither stored nor at hand") from error
-    if found != size:
-        raise IntegrityError(f"{key} is stored with {found} bytes instead of {size}", hint=_FOREIGN)
+    if stored_size != size:
+        raise IntegrityError(
+            f"{key} is stored with {stored_size} bytes instead of {size}", hint=_FOREIGN
+        )
 
 
 def _size(body: Body) -> int:
@@ -109,11 +111,11 @@ async def prune(store: ObjectStore, track_id: str, keep: Collection[str]) -> tup
             outdated.setdefault(generation, []).append(info.key)
     for generation, keys in outdated.items():
         await store.delete(presentation_key(track_id, generation))
-        await _each(store.delete(key) for key in keys)
+        await _await_all(store.delete(key) for key in keys)
     return tuple(sorted(outdated))
 
 
-async def _each(jobs: Iterable[Coroutine[None, None, None]]) -> None:
+async def _await_all(jobs: Iterable[Coroutine[None, None, None]]) -> None:
     """Await all *jobs*, `MAX_REQUESTS` at a time; the first error ends them all."""
     waiting = iter(jobs)
 
