@@ -1,12 +1,31 @@
 """What is believed of one pathway in one region, from probes and from listeners.
 
-Latency is kept as y = ln(start_ms), where a sum of relative errors is meaningful, in discounted
-sums of fixed size that add up: two routers' cells of the same pathway merge by addition.
+Theory of operation. A `Cell` is a handful of numbers that move only when it is told something: a
+measurement, or that time has passed. It waits for nobody, knows no clock, and has a fixed size.
+Two cells of one pathway can be merged, in either order.
 
-Probes and listeners are tallied apart, because a probe has no last mile. Listeners fall into
-buckets by session and are read through the median over the buckets, so that one session, whatever
-it reports, can spoil one bucket only. Errors have a half-life of their own and a breaker that
-only active probes close again.
+Latency is y = ln(start_ms) of a cold start, where a sum of relative errors is meaningful, kept in
+discounted sums (`Tally`). Before a measurement counts, the cell is faded to its time: latency and
+errors by half-lives of their own, but never below `FLOOR_SAMPLES`, so a belief grows old and does
+not vanish. Then, of a probe:
+
+    failure   one more attempt and error, one more miss in a row
+    success   smooth the RTT; look for a change (CUSUM); add y, at most `WINSOR_Y` from the mean
+
+A change that was detected replaces the mean by that of the probes since its onset; one for the
+worse is an alarm for `ALARM_S`. Listeners are tallied apart, because a probe has no last mile, in
+buckets by session, and are read through the median over the buckets that have spoken: whatever a
+session reports, it can spoil one bucket only. Until `MIN_BUCKETS` have spoken they do not count
+for latency, until `MIN_ERROR_BUCKETS` have they do not count for errors, and after
+`LISTENER_MEMORY_S` of silence all that they said is dropped.
+
+    closed ─ error rate above TRIP_RATE, or MAX_MISSES probes missed ─► open
+    open ─ a probe succeeds, `OPEN_S` or more after the trip ─► half-open
+    half-open ─ GOOD_TO_CLOSE successes in a row ─► closed; one failure ─► open
+
+The wait doubles with each trip, up to `MAX_OPEN_S`, until it was calm for `CALM_S`. Only active
+probes close the breaker, for listeners are sent elsewhere while it is open. When it closes, errors
+are forgotten, and of the latency before at most `RECOVERED_SAMPLES` are left.
 """
 
 import math

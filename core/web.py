@@ -122,7 +122,7 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
     except ToolkitError as error:
         if error.status >= 500:
             _log_failure(request, error)
-        return problem(error)
+        return problem(_for_callers(error))
     except web.HTTPException as error:
         if error.status < 400:
             raise
@@ -135,6 +135,13 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
     except Exception as error:  # noqa: BLE001  the last line: a bug stays a 500 and says nothing
         _log_failure(request, error)
         return problem(ToolkitError("something went wrong here", hint="quote the X-Request-Id"))
+
+
+def _for_callers(error: ToolkitError) -> ToolkitError:
+    """What is broken here is for our log: a caller has no business with keys of a store."""
+    if error.status != 500:
+        return error
+    return type(error)("something is broken here", hint="quote the X-Request-Id")
 
 
 def _from_http(error: web.HTTPException) -> ToolkitError:
@@ -154,6 +161,8 @@ def _log_failure(request: web.Request, error: Exception) -> None:
         "method": request.method,
         "route": resource.canonical if resource else "unmatched",
     }
+    if isinstance(error, ToolkitError) and error.status == 500:
+        fields["reason"] = error.message  # ours, about what is ours: nothing of the request
     request.app[LOG].error(
         "request failed",
         exc_info=(type(error), error, error.__traceback__),

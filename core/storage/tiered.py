@@ -1,16 +1,31 @@
 """A hot and a cold store that look like one.
 
-An object is *whole hot*, or *demoted*: its first bytes (the intro) hot, all of it cold.
+Theory of operation. An object is *whole hot*, or *demoted*: its first bytes (the intro) hot, all
+of it cold.
 
 - Whole hot: ``{key}`` in the hot store.
 - Demoted: ``{key}.intro`` in the hot store, ``{key}`` in the cold one.
 
-Both moves write the new place before they remove the old one, so a crash leaves an object in
-two places and never in none; doing the move again finishes it. A reader looks at the hot
-object, the intro and the cold object in this order. The cold copy stays after a promotion: the
-next demotion then moves no bytes, and a reader whom the promotion overtakes still finds it
-there. So whoever misses the hot object finds the cold one, and no read fails because of a move.
-`delete` removes all places.
+A move goes through these steps, each of them a state that readers understand and that the same
+move, done again, goes on from:
+
+    demote    verified copy in cold ─► intro beside the hot object ─► hot object deleted
+    promote   verified copy in hot ─► intro deleted; the cold copy stays
+
+At every step all bytes are in at least one place, so a process may die at any of them. What is
+copied has had the promised hash on the way, and a cold copy has it when it is read back, before
+anything is deleted on account of it. The cold copy stays after a promotion: the next demotion
+then moves no bytes, and a reader whom the promotion overtakes still finds it there.
+
+A reader takes no lock and waits for no move. It asks for the hot object and, if that is missing,
+for the cold one, of a range what the intro has first; so whoever misses the hot object finds the
+cold one, and no read fails because of a move. A stream looks anew for each piece of `READ_SIZE`
+bytes, because its object may move meanwhile. An archived object answers RestoringError, to readers
+and to promotions.
+
+Moves of one `TieredStore` wait for each other. Those of two processes do not: a demotion and a
+promotion at once may leave neither hot object nor intro, which costs time and no bytes, since all
+is read from the cold store until either is done again. `delete` removes all places.
 """
 
 import asyncio

@@ -1,8 +1,27 @@
 """`tonearm track verify`: everything that is published of a track, checked against its promises.
 
-Each object is read, and what is wrong is collected, not raised: one bad file does not hide the
-next. The description must hash to its generation; every rendition must decrypt to the packets that
-the encoder made; manifests beside the media must be, to the byte, what the description gives.
+Theory of operation. Trust starts at one place, the generation that the catalogue names, and goes
+from there to each object by a hash or by something that was computed again:
+
+    generation ─► presentation.json, whose hash it is
+      ├─► media files: size, SHA-256, every box, and every packet after decryption
+      └─► which static manifests there must be
+    sha256.json ─► static manifests, waveform, report: a hash of each
+
+Without a description that hashes to the generation there is nothing to compare with, and the
+report ends there. Otherwise every object is read, one after the other, and what is wrong is
+collected, not raised: one bad file does not hide the next, and an object that nothing names is
+wrong, too. A wrong master ends a run before it has begun; a store or key source that does not
+answer ends it at any time, because nothing can be said of an object that was not seen.
+
+A media file is fetched whole into a temporary file and checked there, so disk is needed for the
+largest one. It counts in the search for IVs that serve twice only if it was found right. Keys that
+the key source does not know are a problem, and their files are then left out. Nothing vouches for
+`sha256.json`: whoever replaces it together with a waveform is not found out. A generation without
+it gets a note; its manifests are rendered again and compared to the byte, the rest is not checked.
+
+A run changes no object and takes no lock. A track that is removed while it is verified is reported
+as damaged; one that is published anew is not, because generations do not touch each other.
 """
 
 import asyncio
@@ -14,7 +33,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from core.errors import IntegrityError, InvalidInputError, NotFoundError, ToolkitError
+from core.errors import IntegrityError, InvalidInputError, NotFoundError
 from core.keysource import KeyRequest, KeySource
 from core.model import ContentKey, DrmProfile, MediaFile, Presentation, Rendition, Scheme
 from core.output import Styled
@@ -30,6 +49,8 @@ from packager.manifest.static import static_manifests
 
 MAX_LISTED = 10_000
 """Objects of a generation that are looked at."""
+WRONG = (IntegrityError, NotFoundError, InvalidInputError)
+"""Errors that say something about an object; others say that it could not be looked at."""
 
 
 @dataclass(slots=True)
@@ -190,7 +211,7 @@ async def _check_file(  # noqa: PLR0913  # one file, and all that it is checked 
             if master is not None:
                 note = await asyncio.to_thread(compare_with_master, path, rendition, key, master)
                 report.notes.append(note)
-        except (IntegrityError, NotFoundError, InvalidInputError) as error:
+        except WRONG as error:
             report.problems.append(f"{file.key}: {error.message}")
             return
     if own:
@@ -207,10 +228,8 @@ async def _fetch(store: ObjectStore, file: MediaFile, path: Path) -> None:
     size = (await store.head(file.key)).size
     if size != file.size:
         raise IntegrityError(f"{size} bytes are stored where {file.size} are promised")
-    digest = hashlib.sha256()
     with path.open("wb") as target:
         async for chunk in store.stream(file.key, 0, size):
-            digest.update(chunk)
             target.write(chunk)
 
 
@@ -238,7 +257,7 @@ async def _check_others(store: ObjectStore, p: Presentation, report: Report) -> 
     for key in sorted(found - known - {f"{prefix}{SUMS}"}):
         try:
             body = await store.get(key)
-        except ToolkitError as error:
+        except WRONG as error:
             report.problems.append(f"{key}: {error.message}")
             continue
         if key in named or key not in expected:
@@ -254,7 +273,7 @@ async def _check_others(store: ObjectStore, p: Presentation, report: Report) -> 
 async def _sums(store: ObjectStore, key: str, report: Report) -> dict[str, str]:
     try:
         sums = decode_sums(await store.get(key))
-    except ToolkitError as error:
+    except WRONG as error:
         report.problems.append(f"{key}: {error.message}")
         return {}
     report.checked.append(key)

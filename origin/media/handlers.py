@@ -26,7 +26,7 @@ from origin.media.answers import (
 )
 from origin.media.library import Described, Library, rendition_named
 from origin.media.manifests import Manifest
-from origin.media.ranges import Span, select
+from origin.media.ranges import Selection, Span, select
 from origin.shield.single_flight import SingleFlightCache, Source
 from packager.manifest import places
 from packager.manifest.options import ManifestOptions
@@ -134,12 +134,7 @@ class Media:
         timings.phase("store")
         accepted = ", ".join(request.headers.getall("Accept-Encoding", []))
         representation, body = manifest.choose(accepted, _tags(path))
-        selection = select(
-            request.method,
-            conditions_of(request),
-            etag=representation.etag,
-            size=representation.size,
-        )
+        selection = _selected(request, representation)
         if not selection.spans:
             return without_content(representation, selection)
         answer = message(representation, selection)
@@ -150,12 +145,7 @@ class Media:
     ) -> web.StreamResponse:
         media = self._check_tier(wanted)
         span, representation = _locate(wanted, media)
-        selection = select(
-            request.method,
-            conditions_of(request),
-            etag=representation.etag,
-            size=representation.size,
-        )
+        selection = _selected(request, representation)
         if not selection.spans:
             return without_content(representation, selection)
         answer = message(representation, selection)
@@ -230,6 +220,15 @@ class Media:
                 raise IntegrityError(f"{media.key} is not as long as it should be")
         if literal:
             yield literal
+
+
+def _selected(request: web.Request, representation: Representation) -> Selection:
+    return select(
+        request.method,
+        conditions_of(request),
+        etag=representation.etag,
+        size=representation.size,
+    )
 
 
 def _locate(wanted: _Wanted, media: MediaFile) -> tuple[Span, Representation]:

@@ -1,4 +1,31 @@
-"""`/v1/play/*`: what to play and until when, and that it was heard."""
+"""`/v1/play/*`: what to play and until when, and that it was heard.
+
+Theory of operation. A session is a value in the state store. No process owns it and no token is
+stored with it: tokens follow from it, so each replica gives the same answer to the same request.
+
+    start ─► session of seq -1 ─► heartbeats ─► end, or silence for SESSION_IDLE_S
+
+`start` checks the user first, then reads key and wish, and does the rest once for each user and
+Idempotency-Key: standing of the track, region, description, scheme and tier, the router's order of
+pathways (waiting `CHOOSER_TIMEOUT_S` at most), and whether the tail is in an archive. Then the
+session is stored, and after it the result of the key. A process that dies in between leaves a
+session that nobody has heard of, which expires, and a key that is blocked for a while and then
+free. A replay loads the session and says its tokens of the start again, so it is of use only while
+those live.
+
+A heartbeat or an end shows a playback token, which may have expired up to `GRACE_S` ago, and
+reports how far the player is. The session is read, advanced by a pure function
+(`session.Session.advance`) and put back if it still is what was read; if not, another report of the
+same session came in between, and this one is tried again on top of it, `UPDATE_ATTEMPTS` times. So
+of reports at the same time none is lost and none counts twice: what is not newer than the session
+changes nothing, and is acknowledged as a duplicate. A play counts in the one report whose write
+turned `counted` on; a process that dies right after that write has not told anybody.
+
+After a track's withdrawal no session of it starts; a heartbeat is refused at most `TRACK_TTL_S`
+later, though what it reported is kept; an `end` is taken all the same. Heartbeats renew the URL
+token by epochs of the session, and the playback token once half of its life is over, so a player
+that reports in time runs out of neither before `SESSION_MAX_S`.
+"""
 
 import asyncio
 from collections.abc import Callable

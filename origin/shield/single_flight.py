@@ -1,7 +1,21 @@
 """A cache of bounded size in which a miss is fetched once, however many ask for it.
 
-The fetch is a task of its own: whoever asked first may go away without hurting the others.
-Failures are handed to everyone who waited and are not kept.
+Theory of operation. A key is in one of three states: *kept* (its value is in `_entries`), *in
+flight* (its fetch is in `_flights`), or neither.
+
+    neither ─► in flight ─► kept ─► neither, when it is the least recently used or too old
+                   └──────► neither, when the fetch fails or its value is too large to keep
+
+The flight is a task of its own, and everyone who asked waits for it behind a shield: whoever asked
+first may go away without hurting the others, and the flight goes on even if all of them do, so that
+the next one to ask finds the value. All that a flight owes happens without an `await` in between:
+it leaves `_flights`, and its value enters `_entries`, in one step of the event loop. So whoever
+asks sees one of the states above and nothing between them, and no lock is needed.
+
+A value goes to everyone who waited; so does a failure, which is not kept: the next one to ask
+fetches again. A flight that takes `FLIGHT_TIMEOUT_S` fails for all who wait for it. Beyond
+`MAX_FLIGHTS` a new key is refused at once, while those who join a flight are never refused.
+`aclose` ends the flights, and with them the requests that wait.
 """
 
 import asyncio

@@ -1,8 +1,26 @@
 """Check a packaged file against what is promised about it, to the last bit.
 
-Every box is decoded under the rules it was written by and must encode to the same bytes; every
-fragment is decrypted, and the packets of all of them must be what the encoder made: by their hash,
-or by comparison with the packets themselves. Reads one fragment at a time.
+Theory of operation. Two things are promised of a file: its description (sizes, ticks, rates, keys,
+hashes), and that its packets are what an encoder made. Nothing in the file is believed: sizes come
+from the description, and where they say that a part begins, that part must begin.
+
+    size, keys, sums ─► init ─► sidx ─► segment 1 ─► ... ─► segment n ─► ends of the proof
+
+One pass, the cheap checks first, ends at the first thing that is wrong. The description must not
+contradict itself before a byte is looked at. `init` gives the `Movie` that all fragments are read
+by; each of its fields, and its protection, must be what the description and the keys give. `sidx`
+must be, to the byte, what the promised sizes and ticks give. Of each segment, `moof` must have the
+fields that this place in the track requires (number, decode time, duration, key, IVs that go on
+from the packet before), and `mdat` is decrypted and handed to the proof, then the stored bytes are.
+
+What is true after segment k: its packets and all before it, decrypted, were taken by the proof in
+order; `_packets` of them were counted; the next fragment must begin at the tick that was returned;
+under `cenc` all IVs so far belong to one run that starts at `_first_iv`. Whether the packets are
+right is known at once if they are compared with the encoder's (`proof.TrackProof`), and at the end
+if they are hashed (`proof.HashProof`); so a file counts as verified when `run` returns, not before.
+
+Memory: the file is mapped, and the pages of a segment are given back when it was checked. A file
+that changes meanwhile is not noticed here; who reads it again afterwards compares its hash.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,10 +35,10 @@ from packager.cmaf.grid import bitrates, edited_ticks
 from packager.cmaf.init_segment import (
     entry_rate,
     file_type,
-    init_segment,
     protection_of,
     roll_distance,
 )
+from packager.cmaf.proof import HashProof, Proof, TrackProof
 from packager.encoded.mapped_file import map_file, release
 from packager.encoded.track import EncodedTrack, describe
 from packager.mp4.ftyp import FileType
@@ -86,7 +104,7 @@ def overlapping_ivs(ranges: list[Verified]) -> bool:
 
 
 class _Check:
-    """One run over one file; `_where` is what an error message starts with."""
+    """One pass over one file; `_where` is what an error message starts with."""
 
     def __init__(
         self,
@@ -97,10 +115,10 @@ class _Check:
     ) -> None:
         self._rendition, self._file, self._keys = rendition, file, keys
         self._where = f"{rendition.name}/{file.drm}"
-        self._proof = _Hashes(rendition, file) if made is None else _Same(made)
+        self._proof: Proof = HashProof(rendition, file) if made is None else TrackProof(made)
         self._ciphers = ciphers_for(file.size)
-        self._count = 0
-        self._how = FileProtection(DrmProfile.CLEAR)
+        self._packets = 0
+        self._protection = FileProtection(DrmProfile.CLEAR)
         self._first_iv: int | None = None
 
     def run(self, data: memoryview) -> Verified:
@@ -108,26 +126,27 @@ class _Check:
         file = self._file
         self._equal("the file's size", len(data), file.size)
         self._equal("keys", tuple(key.description.kid for key in self._keys), file.kids)
-        self._how = FileProtection.promised(file, self._keys)
+        self._protection = FileProtection.promised(file, self._keys)
         self._promises()
         with self.located("init", 0):
             movie = self._init(data[: file.init_size])
         with self.located("sidx", file.init_size):
             self._index(data[file.init_size : file.init_size + file.index_size])
         init = data[: file.init_size]
-        self._equal("init segment as its track requires", self._proof.init(init, self._how), True)
-        self._proof.file(data[file.init_size : file.init_size + file.index_size])
+        is_init = self._proof.is_init(init, self._protection)
+        self._equal("init segment as its track requires", is_init, True)
+        self._proof.take_stored(data[file.init_size : file.init_size + file.index_size])
         at, ticks = file.init_size + file.index_size, 0
         for number, size in enumerate(file.segment_sizes, 1):
             with self.located(f"segment {number}", at):
                 segment = data[at : at + size]
                 ticks = self._segment(number, segment, movie, ticks)
-            self._proof.file(segment)
+            self._proof.take_stored(segment)
             release(data, at, at + size)
             at += size
         for what, found, promised in self._proof.ends():
             self._equal(what, found, promised)
-        return Verified(self._count, self._first_iv)
+        return Verified(self._packets, self._first_iv)
 
     def _promises(self) -> None:
         """What presentation.json says must not contradict itself."""
@@ -156,7 +175,7 @@ class _Check:
         roll = roll_distance(rendition.codec, movie.sample_duration)
         self._equal("roll distance", movie.roll_distance, roll)
         self._entry(movie.entry)
-        self._protection(movie.entry)
+        self._check_protection(movie.entry)
         if self._keys:
             pssh = tuple(s.pssh for s in self._keys[0].description.signals if s.pssh)
             self._equal("pssh boxes", movie.pssh, pssh)
@@ -172,13 +191,13 @@ class _Check:
         expected = (rendition.channels, bit_depth or 16, entry_rate(rate))
         self._equal("channels, sample size and rate of the sample entry", fields, expected)
 
-    def _protection(self, entry: AudioEntry) -> None:
-        how, protection = self._how, entry.protection
-        expected = protection_of(how, entry.config)
-        if protection and expected:
-            self._equal("protection scheme", protection.scheme, expected.scheme)
-        self._equal("protection", protection, expected)
-        self._equal("clear lead in the sample entry", entry.clear_lead, how.clear_segments > 0)
+    def _check_protection(self, entry: AudioEntry) -> None:
+        expected = protection_of(self._protection, entry.config)
+        if entry.protection and expected:
+            self._equal("protection scheme", entry.protection.scheme, expected.scheme)
+        self._equal("protection", entry.protection, expected)
+        has_lead = self._protection.clear_segments > 0
+        self._equal("clear lead in the sample entry", entry.clear_lead, has_lead)
 
     def _index(self, data: memoryview) -> None:
         index = SegmentIndex.decode(_boxes(data, b"sidx")[0])
@@ -201,21 +220,21 @@ class _Check:
         self._equal("decode time", fragment.decode_time, start)
         self._equal("sample duration", fragment.sample_duration, movie.sample_duration)
         self._equal("roll group", fragment.roll, movie.roll_distance is not None)
-        how, place = self._how, number - 1
-        index = 2 if how.keys and how.key_at(place) is None else 1
+        protection, place = self._protection, number - 1
+        index = 2 if protection.keys and protection.key_at(place) is None else 1
         self._equal("sample entry", fragment.description_index, index)
-        self._equal("key group", fragment.key, how.group_at(place))
-        self._equal("pssh boxes", fragment.pssh, how.pssh_at(place))
+        self._equal("key group", fragment.key, protection.group_at(place))
+        self._equal("pssh boxes", fragment.pssh, protection.pssh_at(place))
         ticks = sum(fragment.durations) or count * fragment.sample_duration
         self._equal("duration", ticks, self._rendition.segment_ticks[number - 1])
         self._equal("bytes of all packets", sum(fragment.sizes), len(mdat))
-        same = self._proof.packets(self._decrypt(place, fragment, mdat))
-        self._equal("packets as the encoder made them", same, True)
-        self._count += count
+        are_next = self._proof.are_next(self._decrypt(place, fragment, mdat))
+        self._equal("packets as the encoder made them", are_next, True)
+        self._packets += count
         return start + ticks
 
     def _decrypt(self, segment: int, fragment: MovieFragment, mdat: memoryview) -> Bytes:
-        key, drm = self._how.key_at(segment), self._file.drm
+        key, drm = self._protection.key_at(segment), self._file.drm
         senc = fragment.encryption
         self._equal("presence of senc", senc is not None, key is not None)
         if key is None or senc is None:
@@ -226,7 +245,7 @@ class _Check:
         first = int.from_bytes(senc.ivs[:IV_SIZE], "big")
         # where the IVs of packet 0 would start, were it encrypted with the first key
         start = first - int.from_bytes(key.iv, "big") + int.from_bytes(self._keys[0].iv, "big")
-        start = (start - self._count) % (1 << 64)
+        start = (start - self._packets) % (1 << 64)
         if self._first_iv is None:
             self._first_iv = start
         ivs = cenc.sample_ivs(first, len(sizes))
@@ -246,62 +265,6 @@ class _Check:
         except MalformedBoxError as error:
             raise IntegrityError(f"{self._where}: {error.message}") from error
         self._where = before
-
-
-class _Hashes:
-    """Proof by the hashes that were promised."""
-
-    def __init__(self, rendition: Rendition, file: MediaFile) -> None:
-        from hashlib import sha256  # noqa: PLC0415  # loads OpenSSL, for this alone
-
-        self._promised = rendition.packets_sha256, file.sha256
-        self._packets, self._file = sha256(), sha256()
-
-    def init(self, data: Bytes, how: FileProtection) -> bool:
-        """Take in the init segment; what it is is known at the end."""
-        self._file.update(data)
-        return True
-
-    def file(self, data: Bytes) -> None:
-        """Take in the next bytes of the file."""
-        self._file.update(data)
-
-    def packets(self, data: Bytes) -> bool:
-        """Take in the next packets; what they are is known at the end."""
-        self._packets.update(data)
-        return True
-
-    def ends(self) -> Iterator[tuple[str, object, object]]:
-        """What must be equal when all is read."""
-        packets, file = self._promised
-        yield "the packets' SHA-256", self._packets.hexdigest(), packets
-        yield "the file's SHA-256", self._file.hexdigest(), file
-
-
-class _Same:
-    """Proof by the track itself; a file that nobody knows the hash of has no other."""
-
-    def __init__(self, made: EncodedTrack) -> None:
-        self._made, self._source, self._at = made, made.payload, 0
-
-    def init(self, data: Bytes, how: FileProtection) -> bool:
-        """Whether this is the init segment, which without a hash holds no loudness either."""
-        return bytes(data) == init_segment(self._made, how, None)
-
-    def file(self, data: Bytes) -> None:
-        """Whatever follows the init segment is checked field by field."""
-
-    def packets(self, data: Bytes) -> bool:
-        """Whether these packets come next."""
-        start, self._at = self._at, self._at + len(data)
-        # as bytes: a view is compared item by item
-        same = bytes(self._source[start : self._at]) == bytes(data)
-        release(self._source, start, self._at)
-        return same
-
-    def ends(self) -> Iterator[tuple[str, object, object]]:
-        """There must be no packets left."""
-        yield "bytes of all packets", self._at, len(self._source)
 
 
 def _boxes(data: memoryview, *fourccs: bytes) -> list[memoryview]:

@@ -4,13 +4,16 @@ import asyncio
 import dataclasses
 import hashlib
 import io
+import json
 import random
 import uuid
 from dataclasses import dataclass, field
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from click.testing import CliRunner
 
+from cli import cli
 from core.catalogue import Catalogue, TrackEntry
 from core.grants import UrlGrant, UrlSigner, User, sign_user
 from core.model import (
@@ -227,6 +230,21 @@ def fill_home(home, presentation, bodies, **terms):
     catalogue.publish(entry, published_at_s=1_800_000_000)
     catalogue.close()
     return home
+
+
+def run(home, *arguments, fails=None, **how):
+    """Run `tonearm` in *home*; it must go well, or raise *fails*."""
+    result = CliRunner().invoke(cli, ["--home", str(home.path), *arguments], **how)
+    if fails:
+        assert isinstance(result.exception, fails), result.exception
+        return result
+    assert result.exit_code == 0, (result.output, result.exception)
+    return result
+
+
+def lines(result):
+    """The objects that a command printed with `--json`."""
+    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 async def publish(house, presentation, bodies, regions=("ww",)):

@@ -1,15 +1,12 @@
 """`sign`, `token` and the origin's part in `serve`, through the command line."""
 
 import asyncio
-import json
 import logging
 import time
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from click.testing import CliRunner
 
-from cli import cli
 from core.catalogue import Catalogue
 from core.errors import InvalidInputError, ToolkitError
 from core.grants import open_user
@@ -21,26 +18,13 @@ from core.storage import open_store
 from core.telemetry import Metrics
 from core.web import create_app
 from origin.commands import setup_role
-from tests.origin.conftest import fill_home, make_presentation
+from tests.origin.conftest import fill_home, lines, make_presentation, run
 
 
 @pytest.fixture
 def home(tmp_path):
     """A home with one published track."""
     return fill_home(Home(tmp_path / "home"), *make_presentation())
-
-
-def run(home, *arguments, fails=None, **how):
-    result = CliRunner().invoke(cli, ["--home", str(home.path), *arguments], **how)
-    if fails:
-        assert isinstance(result.exception, fails), result.exception
-        return result
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result
-
-
-def lines(result):
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def test_a_user_token_is_what_it_says(home):

@@ -1,6 +1,5 @@
 """`tonearm track` on local stores and a real catalogue, through the command line."""
 
-import json
 import re
 
 import pytest
@@ -10,26 +9,13 @@ from cli import cli
 from core.errors import NotFoundError
 from core.home import Home
 from core.model import Loudness
-from tests.origin.conftest import fill_home, make_presentation
+from tests.origin.conftest import fill_home, lines, make_presentation, run
 
 
 @pytest.fixture
 def home(tmp_path):
     """A home with one published track."""
     return fill_home(Home(tmp_path / "home"), *make_presentation())
-
-
-def run(home, *arguments, fails=None, **how):
-    result = CliRunner().invoke(cli, ["--home", str(home.path), *arguments], **how)
-    if fails:
-        assert isinstance(result.exception, fails), result.exception
-        return result
-    assert result.exit_code == 0, (result.output, result.exception)
-    return result
-
-
-def lines(result):
-    return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def test_tracks_are_listed_and_shown(home):

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cli import cli
+from core.errors import UnavailableError
 from core.keysource import KeyRequest
 from core.model import (
     Codec,
@@ -333,3 +334,27 @@ def test_another_master_is_refused(home, tmp_path):
     result = CliRunner().invoke(cli, words)
 
     assert "is not what song was made from" in result.exception.message
+
+
+class FailingStore(MemoryStore):
+    """A store that stops answering when one object is asked for."""
+
+    def __init__(self, objects, failing):
+        super().__init__()
+        self._failing = failing
+        for key, body in objects.items():
+            asyncio.run(self.put_if_absent(key, body))
+
+    async def get(self, key):
+        if key == self._failing:
+            raise UnavailableError("the store does not answer")
+        return await super().get(key)
+
+
+@pytest.mark.parametrize("name", [SUMS, "waveform.json", "presentation.json"])
+def test_an_object_that_could_not_be_read_is_not_called_wrong(track, name):
+    generation, objects = track
+    failing = next(key for key in objects if key.endswith(name))
+
+    with pytest.raises(UnavailableError):
+        asyncio.run(verify_track("t1", generation, FailingStore(objects, failing), Source()))
