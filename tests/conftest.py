@@ -1,6 +1,7 @@
 """What the whole suite shares: golden files, levels, workers, the guard, no skips in CI."""
 
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -76,6 +77,9 @@ class NotRun:
 
 
 def pytest_configure(config):
+    # a shell has its jobs in the background ignore Ctrl-C, and what we start would inherit that
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(Level(config), "level")
     config.pluginmanager.register(Guard(), "guard")
     if hasattr(config, "workerinput"):

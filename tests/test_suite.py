@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -177,6 +178,23 @@ def test_it(tmp_path_factory):
     assert [path.name for path in folder.iterdir()] == ["whole"]
 """
     )
+
+    assert code == 0, said
+
+
+def test_what_tests_start_heeds_ctrl_c_even_if_they_run_in_the_background(run):
+    source = """
+import signal, subprocess, sys
+def test_it():
+    child = "import signal; print(signal.getsignal(signal.SIGINT))"
+    said = subprocess.check_output([sys.executable, "-c", child], text=True)
+    assert "default_int_handler" in said
+"""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        code, said = run(source, "-n", "1")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     assert code == 0, said
 

@@ -95,14 +95,18 @@ def test_asked_again_the_same_kids_keys_and_ivs_are_given(source):
 
 
 def test_sizes_are_those_of_the_scheme_and_no_iv_is_a_key(source):
-    for key in source.keys(ALL):
+    keys = source.keys(ALL)
+    assert {key.description.scheme for key in keys} == set(Scheme)
+    for key in keys:
         assert len(key.key) == 16
         assert len(key.iv) == (16 if key.description.scheme is Scheme.CBCS else 8)
         assert not key.key.startswith(key.iv)
 
 
 def test_every_key_says_how_players_find_it(source):
-    for key in source.keys(ALL):
+    keys = source.keys(ALL)
+    assert keys
+    for key in keys:
         signals = key.description.signals
         assert any(key.description.kid.bytes in s.pssh for s in signals)
         assert any(s.dash_value and s.license_path for s in signals)

@@ -57,7 +57,9 @@ def test_each_tier_and_scheme_and_period_has_a_key_iv_and_kid_of_its_own(vault):
 
 
 def test_an_iv_has_the_size_of_its_scheme_and_is_never_the_key(vault):
-    for key in vault.keys(ALL):
+    keys = vault.keys(ALL)
+    assert {key.description.scheme for key in keys} == set(Scheme)
+    for key in keys:
         assert len(key.key) == 16
         assert len(key.iv) == (16 if key.description.scheme is Scheme.CBCS else 8)
         assert not key.key.startswith(key.iv)

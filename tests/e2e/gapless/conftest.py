@@ -98,25 +98,30 @@ def cd_album(tmp_path):
     return ingested(Home(tmp_path / "home"), *cut_in_two(tmp_path, CD_RATE, CUT))
 
 
+async def recorded(browser, folder, spec):
+    """What is heard when `join.js` plays *spec*, files below *folder*: samples, and its answer."""
+    app = web.Application()
+    app.add_routes([web.static("/page", HERE), web.static("/media", folder)])
+    runner = web.AppRunner(app)
+    await runner.setup()
+    page = await browser.new_page()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await page.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/page/join.html")
+        await page.wait_for_selector("body[data-ready]", state="attached")
+        answer = await page.evaluate("(spec) => record(spec)", spec)
+    finally:
+        await page.close()
+        await runner.cleanup()
+    return np.frombuffer(base64.b64decode(answer["pcm"]), "<f4").reshape(-1, 2), answer
+
+
 @pytest_asyncio.fixture(loop_scope="session")
 async def record(browser):
-    """Called with a folder and a spec, plays what `join.js` is told to, files below *folder*."""
+    """Called with a folder and a spec: `recorded`."""
 
     async def run(folder, spec):
-        app = web.Application()
-        app.add_routes([web.static("/page", HERE), web.static("/media", folder)])
-        runner = web.AppRunner(app)
-        await runner.setup()
-        page = await browser.new_page()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            await page.goto(f"http://127.0.0.1:{runner.addresses[0][1]}/page/join.html")
-            await page.wait_for_selector("body[data-ready]", state="attached")
-            answer = await page.evaluate("(spec) => record(spec)", spec)
-        finally:
-            await page.close()
-            await runner.cleanup()
-        return np.frombuffer(base64.b64decode(answer["pcm"]), "<f4").reshape(-1, 2), answer
+        return await recorded(browser, folder, spec)
 
     return run
 

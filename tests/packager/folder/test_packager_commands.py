@@ -89,7 +89,9 @@ def test_the_mpd_is_valid(ladder, tmp_path, layout, options):
 
 def test_the_mpd_leads_to_the_one_index_of_each_file(folder):
     root = ET.parse(folder[0] / "manifest.mpd").getroot()
-    for representation in root.iterfind(".//Representation", DASH):
+    representations = root.findall(".//Representation", DASH)
+    assert len(representations) == len(names(folder[0]))
+    for representation in representations:
         name, base = representation.find("BaseURL", DASH), representation.find("SegmentBase", DASH)
         data = (folder[0] / name.text).read_bytes()
         start, end = map(int, base.get("indexRange").split("-"))
@@ -140,7 +142,9 @@ def test_keys_given_on_the_command_line_are_nowhere_in_the_output(folder):
 
 
 def test_inspect_reads_what_package_wrote(folder):
-    for path in folder[0].glob("*.mp4"):
+    paths = list(folder[0].glob("*.mp4"))
+    assert paths
+    for path in paths:
         assert CliRunner().invoke(cli, ["inspect", str(path)]).exit_code == 0
 
 

@@ -224,11 +224,11 @@ def test_a_huge_file_is_not_read(tmp_path):
         file.write(box(b"ftyp", b"isom", bytes(4)))
         file.write(b"\0\0\0\1mdat" + (6 << 30).to_bytes(8, "big"))
         file.truncate(16 + (6 << 30))
-    started = time.monotonic()
+    before_s = time.process_time()
     result = run(path)
 
     assert result.exit_code == 0
-    assert time.monotonic() - started < 5
+    assert time.process_time() - before_s < 5
     assert "Media Data" in result.stdout
 
 

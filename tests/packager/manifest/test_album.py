@@ -137,6 +137,7 @@ def test_every_url_leads_to_a_manifest_or_to_a_file_of_a_track():
         f"https://bucket/{f.key}" for t in album.tracks for r in t.renditions for f in r.files
     }
 
+    assert {key.rpartition(".")[2] for key in texts} == {"json", "m3u8", "mpd"}
     for key, text in texts.items():
         if key.endswith(".json"):
             continue

@@ -164,6 +164,7 @@ def test_segments_align_and_start_with_a_stream_access_point():
 def test_protection_starts_with_the_scheme_and_the_default_kid(drm):
     options = ManifestOptions(license_base="https://keys.example")
     root = xml(dash.mpd(track(), drm, Tier.LOSSLESS, options))
+    assert sets(root)
     for s in sets(root):
         general, clearkey = s.findall("ContentProtection", NS)
 

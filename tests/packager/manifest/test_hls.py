@@ -146,8 +146,9 @@ def test_lossless_variants_alone_say_their_channels_rate_and_depth():
     text = hls.multivariant(track(), DrmProfile.CBCS, Tier.LOSSLESS, PLAIN)
 
     names = ("CHANNELS", "SAMPLE-RATE", "BIT-DEPTH")
-    for line in lines_of(text, "EXT-X-STREAM-INF"):
-        found = attributes(line)
+    variants = [attributes(line) for line in lines_of(text, "EXT-X-STREAM-INF")]
+    assert {found["CODECS"] == '"fLaC"' for found in variants} == {True, False}
+    for found in variants:
         lossless = found["CODECS"] == '"fLaC"'
         assert [found.get(n) for n in names] == (['"2"', "48000", "24"] if lossless else [None] * 3)
 

@@ -32,6 +32,7 @@ def test_every_url_leads_to_a_manifest_or_to_a_file_of_the_track(drm):
     there = {folder + name for name in manifests}
     there |= {f"https://bucket/{r.file(drm).key}" for r in p.renditions}
 
+    assert manifests
     for text in manifests.values():
         plain = re.findall(r"^[^#\s<].*$", text, re.MULTILINE)
         named = re.findall(r'MAP:URI="(.*?)"|<BaseURL>(.*?)<', text)
