@@ -8,7 +8,7 @@ import re
 import pytest
 
 from cdn_router import beacons, belief, chooser, probes, router, scoring, steering
-from core import grants, serving, web
+from core import cmcd, grants, serving, web
 from core.model import Codec
 from ingest.encode import ladder, neighbours
 from ingest.encode.ladder import MUSIC
@@ -17,7 +17,7 @@ from ingest.published import tier_commands
 from keyserver import eme, throttle, vault
 from origin.dependencies import MIB, Limits
 from origin.media import answers, library
-from origin.playback import cmcd, handlers, idempotency, session
+from origin.playback import handlers, idempotency, session
 from packager.cmaf.grid import SEGMENT_MS
 from packager.folder import inputs
 from packager.inspection import media_bytes
@@ -93,6 +93,7 @@ SENTENCES = [
     ("docs/http.md", "answers within {} s", int(web.READINESS_TIMEOUT_S)),
     ("docs/http.md", "Up to {} KIDs", eme.MAX_KIDS),
     ("docs/http.md", "At most {} lines", cmcd.MAX_EVENTS),
+    ("docs/http.md", "lines of {} KiB", cmcd.MAX_LINE_SIZE // 1024),
     ("docs/http.md", "up to {} of either", beacons.MAX_REPORTS),
     ("docs/http.md", "at most {} characters, in quotes", idempotency.MAX_KEY_LENGTH),
     ("docs/reference.md", "413, a body above {} KiB", web.MAX_BODY_SIZE // 1024),

@@ -48,6 +48,15 @@ def tonearm(folder, *arguments):
     ).stdout  # fmt: skip
 
 
+def make_track(folder):
+    """Put ``night-drive.wav`` and a home with it into *folder*; the other masters by name."""
+    masters = {path.stem: path for path in make_masters(folder / "made", MASTER_SECONDS)}
+    masters.pop("night-drive").rename(folder / "night-drive.wav")
+    (folder / "ladder.toml").write_text(LADDER)
+    tonearm(folder, "ingest", "--ladder", "ladder.toml", "night-drive.wav")
+    return masters
+
+
 def make_workspace(folder):
     """Fill *folder* with what the pages speak of.
 
@@ -55,21 +64,16 @@ def make_workspace(folder):
     ``opus.webm`` are encoded; ``tonearm-data`` holds ``night-drive`` and, as an album,
     ``long-way-1`` and ``long-way-2``.
     """
-    masters = {path.stem: path for path in make_masters(folder / "made", MASTER_SECONDS)}
+    masters = make_track(folder)
     (folder / "album").mkdir()
-    for name in ("long-way-1", "long-way-2"):
-        masters[name].rename(folder / "album" / f"{name}.wav")
-    masters["night-drive"].rename(folder / "night-drive.wav")
+    album = [f"album/{name}.wav" for name in ("long-way-1", "long-way-2")]
+    for name in album:
+        masters[Path(name).stem].rename(folder / name)
     masters["field-notes"].rename(folder / "talk.wav")
     _encode(folder, "aac.mp4", "-c:a", "aac", "-b:a", "128k")
     _encode(folder, "opus.webm", "-c:a", "libopus", "-b:a", "96k")
-    (folder / "ladder.toml").write_text(LADDER)
     (folder / "samples").symlink_to(ROOT / "samples")
-    tonearm(folder, "ingest", "--ladder", "ladder.toml", "night-drive.wav")
-    tonearm(
-        folder, "ingest", "--ladder", "ladder.toml", "--album", "Long Way",
-        *sorted(str(p.relative_to(folder)) for p in (folder / "album").iterdir()),
-    )  # fmt: skip
+    tonearm(folder, "ingest", "--ladder", "ladder.toml", "--album", "Long Way", *album)
     return folder
 
 

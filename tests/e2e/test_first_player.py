@@ -13,7 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.docs.pages import blocks
-from tests.docs.workspace import environment, free_ports, make_workspace, tonearm
+from tests.docs.workspace import environment, free_ports, make_track, tonearm
 
 READY_S = 20
 STOP_S = 25
@@ -25,7 +25,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    return make_workspace(tmp_path_factory.mktemp("first-player"))
+    folder = tmp_path_factory.mktemp("first-player")
+    make_track(folder)
+    return folder
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
