@@ -59,7 +59,7 @@ SENTENCES = [
         "a minute by players and about {} by edges",
         WORDS[EDGE_S // 60],
     ),
-    ("docs/routing.md", "Every {} seconds the router opens", WORDS[int(router.PROBE_INTERVAL_S)]),
+    ("docs/routing.md", "Every {} s (`--probe-interval`)", int(router.PROBE_INTERVAL_S)),
     ("docs/routing.md", "below 500 within {} s", int(probes.PROBE_TIMEOUT_S)),
     ("docs/routing.md", "latency in {} s", int(belief.LATENCY_HALF_LIFE_S)),
     ("docs/routing.md", "errors in {} s", int(belief.ERROR_HALF_LIFE_S)),
