@@ -240,3 +240,16 @@ def test_every_other_variable_that_the_sources_read_is_documented():
     read = {text for text in literals if re.fullmatch(r"(AWS|MINIO|XDG)_[A-Z_]+|NO_COLOR", text)}
 
     assert read == set(table_column(PAGE, "Environment"))
+
+
+def test_refusals_that_the_ingest_page_explains_are_in_the_sources():
+    texts = [
+        node.value
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+
+    for said in table_column("docs/ingest.md", "What a refusal says"):
+        if not said.startswith("error"):  # the head of the table
+            assert any(said in text for text in texts), said
