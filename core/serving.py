@@ -73,13 +73,25 @@ def _pathways(
     pathways = []
     for value in values:
         name, url = value.split("=", 1) if "=" in value else ("", value)
-        parts = urlsplit(url)
-        if not PATHWAY_ID.fits(name) or parts.scheme not in ("http", "https"):
+        base_url = _base_of(url)
+        if base_url is None or not PATHWAY_ID.fits(name):
             raise click.BadParameter(f"{value!r} is not ID=URL, as in eu-a=https://a.example")
-        pathways.append(Pathway(name, f"{parts.scheme}://{parts.netloc}"))
+        pathways.append(Pathway(name, base_url))
     if len({p.id for p in pathways}) < len(pathways):
         raise click.BadParameter("two pathways have the same id")
     return tuple(pathways)
+
+
+def _base_of(url: str) -> str | None:
+    """Scheme, host and port of *url*; None if it has none of ours."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # parsed on access; a bad one raises here
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 @click.command()
@@ -164,7 +176,8 @@ def serve(  # noqa: PLR0913  one argument per option is click's way
 
     # the router first: the origin asks it
     every = ("router", "keyserver", "origin")
-    public_url = (public_url or f"http://{hosts[0]}:{port}").rstrip("/")
+    host = f"[{hosts[0]}]" if ":" in hosts[0] else hosts[0]
+    public_url = (public_url or f"http://{host}:{port}").rstrip("/")
     options = ServeOptions(
         roles=tuple(r for r in every if r in roles or "all" in roles),
         pathways=pathways or (Pathway("default", public_url),),
