@@ -16,6 +16,8 @@ from core.strict_json import read_object
 
 SECRET_SIZE = 32
 """Bytes of a new secret."""
+MIN_SECRET_SIZE = 16
+"""Bytes of a secret that somebody put into the file; a shorter one can be guessed."""
 
 
 class KeyRing:
@@ -31,8 +33,18 @@ class KeyRing:
         """The secret called *name*; made, and safe on disk, before it is returned.
 
         Raises:
-            InvalidInputError: The file is readable by others, or is no key ring.
+            InvalidInputError: The file is readable by others, is no key ring, cannot be read or
+                written, or the secret in it is too short to be one.
         """
+        try:
+            return self._secret(name)
+        except OSError as error:
+            raise InvalidInputError(
+                f"the key ring {self._path} cannot be used: {error.strerror}",
+                hint="check the disk and the folder's permissions, or choose another --home",
+            ) from None
+
+    def _secret(self, name: str) -> bytes:
         ring = self._read()
         if name not in ring:
             with _Lock(self._path.with_suffix(".lock")):
@@ -41,9 +53,12 @@ class KeyRing:
                     ring[name] = b64encode(os.urandom(SECRET_SIZE)).decode()
                     self._write(ring)
         try:
-            return b64decode(ring[name], validate=True)
+            secret = b64decode(ring[name], validate=True)
         except (Base64Error, TypeError, ValueError):
             raise self._broken() from None
+        if len(secret) < MIN_SECRET_SIZE:
+            raise self._broken()
+        return secret
 
     def _read(self) -> dict[str, str]:
         try:
@@ -69,7 +84,8 @@ class KeyRing:
     def _write(self, ring: dict[str, str]) -> None:
         # rename is atomic: another process sees the old ring or the new one
         temporary = self._path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        temporary.unlink(missing_ok=True)  # of a writer that died; we hold the lock
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             json.dump(ring, file, indent=1, sort_keys=True)
             file.flush()

@@ -24,6 +24,8 @@ METRICS = web.AppKey("metrics", Metrics)
 LOG = web.AppKey("log", logging.Logger)
 READINESS: web.AppKey[dict[str, ReadinessCheck]] = web.AppKey("readiness", dict)
 REQUEST_ID = web.RequestKey("request_id", str)
+BEGUN = web.RequestKey("begun", web.StreamResponse)
+"""The answer whose head is sent, or is about to be."""
 
 READINESS_TIMEOUT_S = 2.0
 """How long one dependency may take to say that it is there."""
@@ -119,22 +121,41 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         return web.Response(status=204, headers=PREFLIGHT)
     try:
         return await handler(request)
-    except ToolkitError as error:
-        if error.status >= 500:
-            _log_failure(request, error)
-        return problem(_for_callers(error))
-    except web.HTTPException as error:
-        if error.status < 400:
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:  # the last line: whatever it is gets an answer
+        if isinstance(error, web.HTTPException) and error.status < 400:
             raise
+        if (begun := request.get(BEGUN)) is not None:
+            return _broken_off(request, begun, error)
+        return _answer_to(request, error)
+
+
+def _answer_to(request: web.Request, error: Exception) -> web.Response:
+    if isinstance(error, web.HTTPException):
         answer = problem(_from_http(error))
         if "Allow" in error.headers:
             answer.headers["Allow"] = error.headers["Allow"]
         return answer
-    except asyncio.CancelledError:
-        raise
-    except Exception as error:  # noqa: BLE001  the last line: a bug stays a 500 and says nothing
+    if not isinstance(error, ToolkitError):  # a bug stays a 500 and says nothing
         _log_failure(request, error)
         return problem(ToolkitError("something went wrong here", hint="quote the X-Request-Id"))
+    if error.status >= 500:
+        _log_failure(request, error)
+    return problem(_for_callers(error))
+
+
+def _broken_off(
+    request: web.Request, begun: web.StreamResponse, error: Exception
+) -> web.StreamResponse:
+    """End an answer whose head is sent: a problem would be written into its body.
+
+    Only a broken connection can still say that the body is incomplete.
+    """
+    _log_failure(request, error)
+    if request.transport is not None:
+        request.transport.abort()
+    return begun
 
 
 def _for_callers(error: ToolkitError) -> ToolkitError:
@@ -172,6 +193,7 @@ def _log_failure(request: web.Request, error: Exception) -> None:
 
 async def _add_shared_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Here and not in a middleware: a streamed answer has sent its headers when it returns."""
+    request[BEGUN] = response
     response.headers.update(CORS)
     page = request.headers.get("Origin")
     if page and request.path.startswith(API_PREFIX):

@@ -106,7 +106,7 @@ class SqliteState:
             if self._db is None:
                 self._db = _open(self._path)
             return action(self._db)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise UnavailableError(
                 f"the state file {self._path} does not work: {error}",
                 hint="check the disk and the file's permissions",

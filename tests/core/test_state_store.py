@@ -221,3 +221,75 @@ def test_an_unknown_url_is_refused_with_a_hint(url):
     with pytest.raises(InvalidInputError) as caught:
         open_state(url)
     assert "sqlite:" in caught.value.hint
+
+
+async def test_a_file_that_cannot_be_there_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("a file")
+    (tmp_path / "folder").mkdir()
+    for place in ("file/state", "folder"):
+        state = open_state(f"sqlite:{tmp_path}/{place}")
+        for call in (state.get("k", now_s=0), state.put("k", b"v", ttl_s=1, now_s=0)):
+            with pytest.raises(UnavailableError, match="does not work") as caught:
+                await call
+            assert caught.value.hint
+        await state.aclose()
+
+
+async def test_a_state_that_did_not_open_opens_once_it_can(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    state = open_state(f"sqlite:{tmp_path}/file/state")
+    with pytest.raises(UnavailableError):
+        await state.get("k", now_s=0)
+    (tmp_path / "file").unlink()
+
+    await state.put("k", b"v", ttl_s=1, now_s=0)
+    assert await state.get("k", now_s=0) == b"v"
+    await state.aclose()
+
+
+async def test_a_write_of_another_process_is_waited_for_and_not_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr("core.state.sqlite.BUSY_TIMEOUT_S", 0.2)
+    state = open_state(f"sqlite:{tmp_path}/s")
+    await state.put("k", b"old", ttl_s=9, now_s=0)
+    with contextlib.closing(sqlite3.connect(tmp_path / "s", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert await state.get("k", now_s=0) == b"old"  # readers do not wait
+        with pytest.raises(UnavailableError, match="locked"):
+            await state.put("k", b"new", ttl_s=9, now_s=0)
+        other.execute("ROLLBACK")
+
+    await state.put("k", b"new", ttl_s=9, now_s=0)
+    assert await state.get("k", now_s=0) == b"new"
+    await state.aclose()
+
+
+async def test_a_call_that_fails_half_way_leaves_nothing_of_itself(tmp_path):
+    state = open_state(f"sqlite:{tmp_path}/s")
+    await state.put("k", b"old", ttl_s=9, now_s=0)
+    with contextlib.closing(sqlite3.connect(tmp_path / "s", isolation_level=None)) as other:
+        other.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON state WHEN NEW.value = x'6e6577'"
+            " BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        )
+    for call in (
+        state.put("k", b"new", ttl_s=9, now_s=0),
+        state.put_if_absent("other", b"new", ttl_s=9, now_s=0),
+        state.compare_and_put("k", b"old", b"new", ttl_s=9, now_s=0),
+    ):
+        with pytest.raises(UnavailableError, match="disk full"):
+            await call
+
+    assert await state.get("k", now_s=0) == b"old"
+    assert await state.get("other", now_s=0) is None
+    assert await state.compare_and_put("k", b"old", b"newer", ttl_s=9, now_s=0)
+    await state.aclose()
+
+
+@pytest.mark.parametrize("kind", ["memory:", "sqlite:{}/s"])
+async def test_a_value_is_bytes_of_any_kind_and_a_key_any_text(kind, tmp_path):
+    state = open_state(kind.format(tmp_path))
+    for key, value in (("\0", b"\0"), ("é\U0001f600", bytes(range(256))), ("a" * 512, b"")):
+        await state.put(key, value, ttl_s=0.001, now_s=1e12)
+        assert await state.get(key, now_s=1e12) == value
+        assert await state.get(key, now_s=1e12 + 1) is None
+    await state.aclose()

@@ -1,8 +1,11 @@
 """What every server does, whatever its role: problems, ids, CORS, health and metrics."""
 
 import asyncio
+import contextlib
+import gzip
 import io
 import json
+import zlib
 
 import pytest
 from aiohttp import web
@@ -52,8 +55,15 @@ async def server():
         await response.write(b"chunk")
         return response
 
+    async def breaks(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"chunk")
+        raise ZeroDivisionError("secret-token in a message")
+
     app.add_routes(
         [
+            web.get("/breaks", breaks),
             web.get("/fail/{how}", fail),
             web.post("/echo", echo),
             web.get("/redirect", redirect),
@@ -251,3 +261,99 @@ async def test_media_answers_are_the_same_for_every_page(server):
 
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
     assert "Vary" not in answer.headers
+
+
+async def test_a_body_without_a_length_has_the_same_limit(server):
+    async def parts(size):
+        for _ in range(0, size, 1024):
+            yield b"x" * 1024
+
+    assert (await server.post("/echo", data=parts(MAX_BODY_SIZE))).status == 200
+    assert (await server.post("/echo", data=parts(MAX_BODY_SIZE + 1024))).status == 413
+
+
+@pytest.mark.parametrize("coding, pack", [("gzip", gzip.compress), ("deflate", zlib.compress)])
+async def test_a_small_body_that_unpacks_to_a_large_one_is_too_large(server, coding, pack):
+    headers = {"Content-Encoding": coding}
+    bomb = pack(bytes(50 * MAX_BODY_SIZE))
+    assert len(bomb) < MAX_BODY_SIZE
+
+    assert (await server.post("/echo", data=bomb, headers=headers)).status in (400, 413)
+    small = await server.post("/echo", data=pack(b"12345"), headers=headers)
+    assert (small.status, (await small.text())[0]) == (200, "5")
+
+
+async def raw(server, request):
+    """What is answered to bytes that no client library would send; the server stays well."""
+    reader, writer = await asyncio.open_connection(server.server.host, server.server.port)
+    writer.write(request)
+    await writer.drain()
+    answer = b""
+    with contextlib.suppress(ConnectionResetError):  # how an answer is broken off
+        while part := await asyncio.wait_for(reader.read(65536), 10):
+            answer += part
+    writer.close()
+    await writer.wait_closed()
+    assert (await server.get("/healthz")).status == 200
+    return answer
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"nonsense\r\n\r\n",
+        b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
+        b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /echo HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    ],
+    ids=range(10),
+)
+async def test_what_is_no_request_is_400_and_not_logged(server, request_):
+    answer = await raw(server, request_)
+
+    assert answer[:12] in (b"HTTP/1.0 400", b"HTTP/1.1 400")
+    assert b"Traceback" not in answer
+    assert "aaaaaaaa" not in server.log.getvalue()
+
+
+async def test_a_bug_after_the_first_byte_ends_the_answer_without_a_second_one(server):
+    answer = await raw(server, b"GET /breaks HTTP/1.1\r\nHost: x\r\n\r\n")
+
+    # a second head, or the end of the chunks, would make a whole answer of it
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert answer.endswith(b"\r\n\r\n5\r\nchunk\r\n")
+    assert "ZeroDivisionError" in server.log.getvalue()
+    assert "secret" not in server.log.getvalue()
+
+
+async def test_a_part_that_raises_or_hangs_is_not_ready_and_the_others_are_named(server):
+    async def fails():
+        raise OSError("secret path")
+
+    async def refuses():
+        raise UnavailableError("secret host")
+
+    async def works():
+        pass
+
+    server.checks.update(disk=fails, peer=refuses, clock=works)
+    answer = await server.get("/readyz")
+
+    assert answer.status == 503
+    assert (await answer.json())["checks"] == {
+        "disk": "OSError", "peer": "UnavailableError", "clock": "ok",
+    }  # fmt: skip
+    assert "secret" not in await answer.text()
+
+
+@pytest.mark.parametrize("error", list(FAILURES.values()), ids=list(FAILURES))
+def test_a_problem_is_never_cached_as_if_it_were_the_thing(error):
+    if isinstance(error, ToolkitError):
+        cache = shared.problem(error).headers["Cache-Control"]
+        assert cache == ("max-age=5" if error.status == 404 else "no-store")
