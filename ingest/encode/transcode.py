@@ -112,7 +112,9 @@ def command(job: Job) -> list[str]:
             resampler="soxr",
             precision=28,
         )
-        shared = _format(resampled, "fltp", layout).filter("asetnsamples", SLACK_SAMPLES, p=0)
+        counted = _format(resampled, "fltp", layout).filter("asetnsamples", SLACK_SAMPLES, p=0)
+        # Vorbis has packets of two lengths, whose times the resampler rounds one by one.
+        shared = counted.filter("asetpts", "N/SR/TB")
         branches = shared.filter_multi_output("asplit", len(lossy))
         for index, output in enumerate(lossy):
             # Pinned on every branch: what ffmpeg negotiates by itself depends on the neighbours.

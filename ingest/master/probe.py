@@ -1,6 +1,7 @@
 """Read what a master is, before anything expensive is done with it."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -79,14 +80,32 @@ class Master:
         return min(self.channels, 2)
 
 
-def hash_master(path: Path, check: Callable[[], None] = lambda: None) -> str:
-    """SHA-256 of the file in hex; *check* is called now and then, and may raise to end it."""
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Which bytes a master had when it was hashed, and the file's size and time of change then."""
+
+    sha256: str
+    size: int
+    changed_ns: int
+
+    def check(self, path: Path) -> None:
+        """Raise MasterRejectedError if the file was written to since."""
+        stat = path.stat()
+        if (stat.st_size, stat.st_mtime_ns) != (self.size, self.changed_ns):
+            raise MasterRejectedError(
+                "it was changed while it was read", hint="ingest it when it is whole"
+            )
+
+
+def hash_master(path: Path, check: Callable[[], None] = lambda: None) -> Fingerprint:
+    """Hash the file; *check* is called now and then, and may raise to end it."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
+        stat = os.fstat(file.fileno())
         while chunk := file.read(HASH_CHUNK_SIZE):
             digest.update(chunk)
             check()
-    return digest.hexdigest()
+    return Fingerprint(digest.hexdigest(), stat.st_size, stat.st_mtime_ns)
 
 
 def probe(path: Path) -> Master:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,10 @@ if TYPE_CHECKING:  # slow to import: for the type checker alone
     from ingest.run.plan import Options
     from ingest.run.track import Collaborators
 
+OPEN_FILES = 256
+"""For stores, databases, and rungs that are packaged."""
+OPEN_FILES_PER_JOB = 8
+"""A lock and the pipes of ffmpeg, and room to spare; a track that waits for its album holds one."""
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -103,7 +108,9 @@ def ingest(  # noqa: PLR0913 - click hands one argument for each option
     check_options(options, masters)
     if report is not None:
         _check_report(report)
-    with _collaborators(ctx.obj, store, ffmpeg, jobs or len(os.sched_getaffinity(0))) as parts:
+    jobs = jobs or len(os.sched_getaffinity(0))
+    _allow_open_files(jobs, len(masters) if album else 0)
+    with _collaborators(ctx.obj, store, ffmpeg, jobs) as parts:
         outcomes = _run(parts, options, masters, as_json=as_json)
         if report is not None:
             _write_report(report, outcomes, parts.toolchain)
@@ -123,6 +130,16 @@ def _ladder(path: Path | None) -> "Ladder":
             f"the ladder {path} cannot be read: {error}", hint="name a TOML file"
         ) from error
     return parse_ladder(text, name=path.stem)
+
+
+def _allow_open_files(jobs: int, tracks_that_wait: int) -> None:
+    """Raise our limit of open files as far as the system lets us: its usual 1024 is an album."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES + jobs * OPEN_FILES_PER_JOB + tracks_that_wait
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.contextmanager

@@ -9,11 +9,14 @@ import pytest
 
 from core.errors import InvalidInputError, MasterRejectedError
 from core.model import Codec, Timing
+from ingest.encode import rungs
 from ingest.encode.children import CancelledByUserError, Children
 from ingest.encode.ladder import MUSIC, fit, with_lossless
+from ingest.encode.neighbours import ALONE
 from ingest.encode.toolchain import find_toolchain
 from ingest.encode.transcode import Job, Output, command, transcode
-from ingest.master.probe import probe
+from ingest.encode.workspace import Workspace
+from ingest.master.probe import hash_master, probe
 from ingest.measure.meters import Meters
 from packager.encoded.fast_mp4 import read_mp4
 from tests.ingest.conftest import music, run_ffmpeg, write_wav
@@ -242,3 +245,27 @@ def test_what_is_no_ffmpeg_is_refused(tmp_path, content):
     with pytest.raises(InvalidInputError) as refused:
         find_toolchain(path)
     assert refused.value.hint
+
+
+def test_vorbis_music_whose_packets_last_differently_is_taken(toolchain, tmp_path):
+    # a steady tone has long blocks alone; attacks make a Vorbis encoder switch to short ones
+    signal, rng = music(4.0) * 0.3, np.random.default_rng(1)
+    for start in range(3_000, len(signal) - 3_000, 6_007):
+        signal[start : start + 400] += 0.4 * rng.standard_normal((400, 2))
+    source = write_wav(tmp_path / "attacks.wav", np.clip(signal, -0.99, 0.99))
+    path = tmp_path / "attacks.ogg"
+    run_ffmpeg(toolchain, "-i", source, "-c:a", "libvorbis", "-q:a", "8", path)
+    master = probe(path)
+    folder = tmp_path / "work"
+    folder.mkdir()
+
+    encoded = rungs.encode(
+        rungs.Order(
+            master, hash_master(path), fit(MUSIC, master).rungs, ALONE, toolchain, Workspace(folder)
+        )
+    )
+
+    assert encoded.findings.quality.samples == len(signal)
+    assert len(encoded.files) > 1
+    for file in encoded.files:
+        assert file.read().timing.samples == file.samples

@@ -3,11 +3,14 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from tests.ingest.conftest import (
+    ROOT,
     WAIT_LIMIT_S,
     alive,
     children_of,
@@ -144,3 +147,22 @@ def test_a_run_that_is_stopped_amid_a_long_master_ends_its_encoders(started, tmp
 
     assert run.wait(timeout=WAIT_LIMIT_S) == 130
     wait_for(lambda: not alive(child))
+
+
+@pytest.mark.parametrize("album", [(), ("--album", "Suite")], ids=["singles", "album"])
+def test_a_usual_limit_of_open_files_ends_no_run(tmp_path, album):
+    ladder = tmp_path / "ladder.toml"
+    ladder.write_text('[[rung]]\ncodec = "opus"\nbitrate_kbps = 64\ntier = "low"\n')
+    masters = [write_wav(tmp_path / f"{n}.wav", music(0.5, seed=n)) for n in range(30)]
+    command = [sys.executable, "-m", "cli", "--home", tmp_path / "home", "ingest", *masters]
+
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -Sn 40; exec "$@"', "sh", *command, *album, "--ladder", ladder],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("published") == len(masters)

@@ -100,6 +100,20 @@ async def test_a_track_without_keys_is_not_encoded_and_the_others_do_not_wait_fo
     assert {n for n, stage in told if stage is Stage.DONE} == {1, 2, 3}
 
 
+async def test_a_master_that_is_written_to_while_it_is_read_is_refused_and_no_rung_kept(
+    ingest, parts, short_masters
+):
+    masters = short_masters(2)
+    other = music(0.6, seed=99)
+    rewriting = KeysAfter(parts.key_source, "track-1", lambda: write_wav(masters[0], other))
+
+    outcomes = await ingest(masters, parts=replace(parts, key_source=rewriting), ladder=SMALL)
+
+    assert statuses(outcomes) == ["failed", "published"]
+    assert "changed while it was read" in outcomes[0].error
+    assert list(parts.work_dir.iterdir()) == []
+
+
 async def test_a_store_that_fails_for_one_track_fails_no_other(ingest, parts, short_masters):
     put = parts.store.put_if_absent
 

@@ -59,14 +59,19 @@ def album_plan(toolchain, tmp_path):
 def order_in(folder, album_plan, toolchain):
     folder.mkdir()
     return Order(
-        album_plan.master, album_plan.fit.rungs, album_plan.rolls, toolchain, Workspace(folder)
+        album_plan.master,
+        hash_master(album_plan.master.path),
+        album_plan.fit.rungs,
+        album_plan.rolls,
+        toolchain,
+        Workspace(folder),
     )
 
 
 def test_every_value_that_a_step_takes_or_gives_can_be_pickled(
     album_plan, toolchain, parts, tmp_path
 ):
-    master_sha256 = hash_master(album_plan.master.path)
+    fingerprint = hash_master(album_plan.master.path)
     request = key_request(album_plan, None)
     keys = parts.key_source.keys(request)
     order = order_in(tmp_path / "work" / "one", album_plan, toolchain)
@@ -78,17 +83,17 @@ def test_every_value_that_a_step_takes_or_gives_can_be_pickled(
     check_ivs(rungs)
     presentation = describe(
         album_plan,
-        master_sha256,
+        fingerprint.sha256,
         encoded.findings,
         album_loudness=album,
         keys=keys,
         renditions=[rung.rendition for rung in rungs],
     )
     release = release_of(album_plan, presentation, encoded.findings, toolchain, packaged)
-    admission = Admission(master_sha256, keys, presentation, presentation, encoded.findings.heard)
+    admission = Admission(fingerprint, keys, presentation, presentation, encoded.findings.heard)
     values = {
         "plan": album_plan,
-        "hash": master_sha256,
+        "fingerprint": fingerprint,
         "request": request,
         "keys": keys,
         "order": order,
@@ -108,7 +113,7 @@ def test_every_value_that_a_step_takes_or_gives_can_be_pickled(
     ]
 
     assert changed == []
-    assert is_twin(presentation, album_plan, master_sha256, keys)
+    assert is_twin(presentation, album_plan, fingerprint.sha256, keys)
 
 
 def test_another_process_encodes_measures_and_packages_the_same(
