@@ -99,8 +99,8 @@ def _decode(path: Path, rate: int, options: dict[str, str]) -> Decoded:
                 mono = pcm.astype(np.float32).mean(axis=1, dtype=np.float32)
                 start.append(mono)
                 held += len(mono)
-    found = np.concatenate(start) if start else np.zeros(0, np.float32)
-    return Decoded(count, digest.hexdigest() if integers else None, found)
+    opening = np.concatenate(start) if start else np.zeros(0, np.float32)
+    return Decoded(count, digest.hexdigest() if integers else None, opening)
 
 
 def _frames(

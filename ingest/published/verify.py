@@ -172,19 +172,21 @@ def _check_alignment(p: Presentation, report: Report) -> None:
 
 def _keys(p: Presentation, source: KeySource, report: Report) -> Mapping[UUID, ContentKey]:
     """The content keys by KID; those that the key source does not know are problems."""
-    found: dict[UUID, ContentKey] = {}
+    keys_by_kid: dict[UUID, ContentKey] = {}
     for period in sorted({k.period for k in p.keys}):
-        wanted = [k for k in p.keys if k.period == period]
-        tiers = tuple(dict.fromkeys(k.tier for k in wanted))
-        schemes = tuple(s for s in Scheme if any(k.scheme is s for k in wanted))
+        of_period = [k for k in p.keys if k.period == period]
+        tiers = tuple(dict.fromkeys(k.tier for k in of_period))
+        schemes = tuple(s for s in Scheme if any(k.scheme is s for k in of_period))
         answer = source.keys(KeyRequest(p.track_id, tiers, schemes, period))
-        found |= {key.description.kid: key for key in answer}
+        keys_by_kid |= {key.description.kid: key for key in answer}
     for described in p.keys:
-        if described.kid not in found:
+        if described.kid not in keys_by_kid:
             report.problems.append(f"key {described.kid}: the key source does not know it")
     # pssh boxes are compared with what was signalled when the files were written
     return {
-        k.kid: ContentKey(k, found[k.kid].key, found[k.kid].iv) for k in p.keys if k.kid in found
+        described.kid: ContentKey(described, own.key, own.iv)
+        for described in p.keys
+        if (own := keys_by_kid.get(described.kid))
     }
 
 
@@ -236,25 +238,27 @@ async def _fetch(store: ObjectStore, file: MediaFile, path: Path) -> None:
 async def _check_others(store: ObjectStore, p: Presentation, report: Report) -> None:
     """Manifests that lie beside the media, and JSON; what nobody named is a problem, too."""
     prefix = generation_prefix(p.track_id, p.generation)
-    known = {presentation_key(p.track_id, p.generation)}
-    known |= {f.key for r in p.renditions for f in r.files}
+    checked_before = {presentation_key(p.track_id, p.generation)}
+    checked_before |= {f.key for r in p.renditions for f in r.files}
     expected = {
         prefix + static_name(drm, name): text
         for drm in DrmProfile
         for name, text in static_manifests(p, drm, ManifestOptions()).items()
     }
-    found: set[str] = set()
+    stored_keys: set[str] = set()
     async for info in store.list(prefix):
-        if len(found) == MAX_LISTED:
+        if len(stored_keys) == MAX_LISTED:
             report.problems.append(f"{prefix}: more than {MAX_LISTED} objects")
             break
-        found.add(info.key)
-    sums = await _sums(store, f"{prefix}{SUMS}", report) if f"{prefix}{SUMS}" in found else None
+        stored_keys.add(info.key)
+    sums = (
+        await _sums(store, f"{prefix}{SUMS}", report) if f"{prefix}{SUMS}" in stored_keys else None
+    )
     if sums is None:
         report.notes.append(f"{prefix}{SUMS} is missing: waveform and report are not checked")
     named = {f"{prefix}{name}" for name in sums or ()}
-    report.problems += [f"{k}: is missing" for k in sorted((expected.keys() | named) - found)]
-    for key in sorted(found - known - {f"{prefix}{SUMS}"}):
+    report.problems += [f"{k}: is missing" for k in sorted((expected.keys() | named) - stored_keys)]
+    for key in sorted(stored_keys - checked_before - {f"{prefix}{SUMS}"}):
         try:
             body = await store.get(key)
         except WRONG as error:

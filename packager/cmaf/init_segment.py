@@ -23,16 +23,18 @@ def loudness_box(track: Loudness | None, album: Loudness | None) -> LoudnessBox 
     )
 
 
-def init_segment(track: EncodedTrack, how: FileProtection, ludt: LoudnessBox | None) -> bytes:
+def init_segment(
+    track: EncodedTrack, protection: FileProtection, ludt: LoudnessBox | None
+) -> bytes:
     """`ftyp` and `moov`; these name the first key alone."""
-    signals = how.keys[0].description.signals if how.keys else ()
+    signals = protection.keys[0].description.signals if protection.keys else ()
     entry = AudioEntry(
         track.config,
         track.channels,
         track.bit_depth or 16,
         entry_rate(track.sample_rate),
-        protection_of(how, track.config),
-        clear_lead=how.clear_segments > 0,
+        protection_of(protection, track.config),
+        clear_lead=protection.clear_segments > 0,
     )
     movie = Movie(
         timescale=track.timing.timescale,
@@ -71,12 +73,12 @@ def entry_rate(rate: int) -> int:
     return rate
 
 
-def protection_of(how: FileProtection, config: CodecConfig) -> Protection | None:
+def protection_of(protection: FileProtection, config: CodecConfig) -> Protection | None:
     """What the sample entry says about encryption; None in the clear.
 
     Raises:
         InvalidInputError: A key does not fit the scheme.
     """
     # audio is encrypted in full samples: a cbcs pattern of 0:0 (9.7), or 10:0 on request
-    tenc = how.track_encryption
-    return Protection(config.ENTRY, Scheme(how.drm.value), tenc) if tenc else None
+    tenc = protection.track_encryption
+    return Protection(config.ENTRY, Scheme(protection.drm.value), tenc) if tenc else None

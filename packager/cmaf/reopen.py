@@ -37,9 +37,9 @@ def reopen(
         IntegrityError: The file is not the one that was promised, or the key does not open it.
     """
     try:
-        data, how = map_file(path), FileProtection.promised(file, keys)
+        data, protection = map_file(path), FileProtection.promised(file, keys)
         movie = Movie.decode(only(read_boxes(data[: file.init_size]), b"moov"))
-        sizes = _decrypt_all(data, file, how, packets, rendition.packets_sha256)
+        sizes = _decrypt_all(data, file, protection, packets, rendition.packets_sha256)
         payload = map_file(packets)
     except MalformedBoxError as error:
         raise IntegrityError(f"{rendition.name}/{file.drm}: {error.message}") from error
@@ -58,7 +58,7 @@ def reopen(
 
 
 def _decrypt_all(
-    data: memoryview, file: MediaFile, how: FileProtection, packets: Path, promised: str
+    data: memoryview, file: MediaFile, protection: FileProtection, packets: Path, promised: str
 ) -> "array[int]":
     """Write all packets to *packets*; their sizes."""
     sizes, digest = array("I"), hashlib.sha256()
@@ -68,7 +68,7 @@ def _decrypt_all(
         for number, size in enumerate(file.segment_sizes):
             boxes = read_boxes(data[at : at + size])
             fragment = MovieFragment.decode(only(boxes, b"moof"), iv_size)
-            clear = _decrypt(fragment, only(boxes, b"mdat"), how, number)
+            clear = _decrypt(fragment, only(boxes, b"mdat"), protection, number)
             digest.update(clear)
             out.write(clear)
             sizes.extend(fragment.sizes)
@@ -82,14 +82,16 @@ def _decrypt_all(
     return sizes
 
 
-def _decrypt(fragment: MovieFragment, mdat: memoryview, how: FileProtection, segment: int) -> Bytes:
+def _decrypt(
+    fragment: MovieFragment, mdat: memoryview, protection: FileProtection, segment: int
+) -> Bytes:
     """The packets of one fragment, one after the other."""
-    sizes, senc, key = fragment.sizes, fragment.encryption, how.key_at(segment)
+    sizes, senc, key = fragment.sizes, fragment.encryption, protection.key_at(segment)
     if (senc is None) != (key is None) or sum(sizes) != len(mdat):
         raise MalformedBoxError("senc, mdat and key do not go together")
     if key is None or senc is None:
         return mdat
-    if how.drm is DrmProfile.CBCS:
+    if protection.drm is DrmProfile.CBCS:
         return cenc.cbcs_decrypt(key.key, key.iv, mdat, sizes)
     first_iv = int.from_bytes(senc.ivs[:IV_SIZE], "big")
     return cenc.cenc_crypt(key.key, first_iv, mdat, sizes)

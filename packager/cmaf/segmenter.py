@@ -89,8 +89,8 @@ def package(  # noqa: PLR0913  # a rendition has as many independent properties
     with ExitStack() as stack:
         files: list[_File] = []
         for drm, output in outputs.items():
-            how = FileProtection.chosen(drm, output.keys, encryption, len(grid.ticks))
-            file = _File(track, grid, sizes, output, how, ludt, _Hash(hashed))
+            protection = FileProtection.chosen(drm, output.keys, encryption, len(grid.ticks))
+            file = _File(track, grid, sizes, output, protection, ludt, _Hash(hashed))
             files.append(stack.enter_context(closing(file)))
         packets = _write(track, grid, sizes, files, _Hash(hashed))
     return Rendition(
@@ -163,14 +163,14 @@ class _File:
         grid: Grid,
         sizes: Sequence[int],
         output: Output,
-        how: FileProtection,
+        protection: FileProtection,
         ludt: LoudnessBox | None,
         written: "_Hash",
     ) -> None:
-        self._track, self._grid, self._how = track, grid, how
+        self._track, self._grid, self._protection = track, grid, protection
         self._first_sample = output.first_sample
         self._roll = roll_distance(track.codec, track.frame_samples) is not None
-        self._init = init_segment(track, how, ludt)
+        self._init = init_segment(track, protection, ludt)
         self._segment_sizes = self._sizes(sizes)
         self._index = self._sidx()
         self._written, self._sha256 = 0, written
@@ -179,7 +179,7 @@ class _File:
 
     def _sizes(self, payloads: Sequence[int]) -> tuple[int, ...]:
         """Of all fragments, `moof` and `mdat`."""
-        how, sizes = self._how, []
+        protection, sizes = self._protection, []
         for number, ((first, end), payload) in enumerate(
             zip(self._grid.spans, payloads, strict=True)
         ):
@@ -187,8 +187,8 @@ class _File:
                 end - first,
                 durations=self._is_short(end),
                 roll=self._roll,
-                ivs=how.ivs_at(number),
-                own_key=how.own_key_size(number),
+                ivs=protection.ivs_at(number),
+                own_key=protection.own_key_size(number),
             )
             sizes.append(header + HEADER_SIZE + payload)
         if max(sizes) > MAX_REFERENCE_SIZE:
@@ -213,7 +213,9 @@ class _File:
         """Write the segments of *batch*, whose packets are *data*."""
         start = batch[0].first
         counts = {segment.number: segment.end - segment.first for segment in batch}
-        body = memoryview(self._how.encrypt(data, sizes, counts, self._first_sample + start, using))
+        body = memoryview(
+            self._protection.encrypt(data, sizes, counts, self._first_sample + start, using)
+        )
         at = 0
         for number, first, end, size in batch:
             mdat = (HEADER_SIZE + size).to_bytes(4, "big") + b"mdat"
@@ -222,15 +224,15 @@ class _File:
             at += size
 
     def _moof(self, number: int, first: int, sizes: Sequence[int]) -> bytes:
-        track, how, count = self._track, self._how, len(sizes)
+        track, protection, count = self._track, self._protection, len(sizes)
         durations: tuple[int, ...] = ()
         if self._is_short(first + count):
             durations = (track.frame_samples,) * (count - 1) + (track.last_frame_samples,)
         encryption = None
-        if how.drm is DrmProfile.CENC and how.key_at(number):
-            first_iv = how.first_iv(number, self._first_sample + first)
+        if protection.drm is DrmProfile.CENC and protection.key_at(number):
+            first_iv = protection.first_iv(number, self._first_sample + first)
             encryption = SampleEncryption(count, cenc.sample_ivs(first_iv, count))
-        elif how.key_at(number):
+        elif protection.key_at(number):
             encryption = SampleEncryption(count)
         return MovieFragment(
             number + 1,
@@ -240,9 +242,9 @@ class _File:
             durations,
             self._roll,
             encryption,
-            description_index=2 if how.keys and encryption is None else 1,
-            key=how.group_at(number),
-            pssh=how.pssh_at(number),
+            description_index=2 if protection.keys and encryption is None else 1,
+            key=protection.group_at(number),
+            pssh=protection.pssh_at(number),
         ).encode()
 
     def _put(self, *parts: Bytes) -> None:
@@ -263,7 +265,7 @@ class _File:
         size = len(self._init) + len(self._index) + sum(self._segment_sizes)
         assert size == self._written
         file = MediaFile(
-            drm=self._how.drm,
+            drm=self._protection.drm,
             key="",
             size=size,
             sha256=self._sha256.hexdigest(),
@@ -273,7 +275,7 @@ class _File:
             average_bps=average,
             peak_bps=peak,
         )
-        return self._how.describe(file)
+        return self._protection.describe(file)
 
 
 class _Hash:

@@ -72,7 +72,7 @@ def verify_file(  # noqa: PLR0913  # a file, all that is promised of it, and how
     key: ContentKey | None,
     later_keys: Sequence[ContentKey] = (),
     *,
-    made: EncodedTrack | None = None,
+    encoded: EncodedTrack | None = None,
 ) -> Verified:
     """Check everything about one file.
 
@@ -82,14 +82,14 @@ def verify_file(  # noqa: PLR0913  # a file, all that is promised of it, and how
         media_file: What is promised about it; one of the rendition's.
         key: Its content key; None in the clear.
         later_keys: Those that follow, where keys change within the track.
-        made: What the encoder made, to compare with where nothing was hashed; by default the
+        encoded: What the encoder made, to compare with where nothing was hashed; by default the
             hashes of *rendition* and *media_file* must be right.
 
     Raises:
         IntegrityError: Something is wrong; the message says what and where.
     """
     keys = (key, *later_keys) if key else ()
-    check = _Check(rendition, media_file, keys, made)
+    check = _Check(rendition, media_file, keys, encoded)
     with check.located("file", 0):
         data = map_file(source) if isinstance(source, Path) else memoryview(source)
     return check.run(data)
@@ -111,11 +111,11 @@ class _Check:
         rendition: Rendition,
         file: MediaFile,
         keys: tuple[ContentKey, ...],
-        made: EncodedTrack | None,
+        encoded: EncodedTrack | None,
     ) -> None:
         self._rendition, self._file, self._keys = rendition, file, keys
         self._where = f"{rendition.name}/{file.drm}"
-        self._proof: Proof = HashProof(rendition, file) if made is None else TrackProof(made)
+        self._proof: Proof = HashProof(rendition, file) if encoded is None else TrackProof(encoded)
         self._ciphers = ciphers_for(file.size)
         self._packets = 0
         self._protection = FileProtection(DrmProfile.CLEAR)
@@ -144,8 +144,8 @@ class _Check:
             self._proof.take_stored(segment)
             release(data, at, at + size)
             at += size
-        for what, found, promised in self._proof.ends():
-            self._equal(what, found, promised)
+        for what, actual, promised in self._proof.ends():
+            self._equal(what, actual, promised)
         return Verified(self._packets, self._first_iv)
 
     def _promises(self) -> None:
@@ -252,9 +252,9 @@ class _Check:
         self._equal("IVs", (senc.ivs == ivs, start == self._first_iv), (True, True))
         return self._ciphers.cenc_crypt(key.key, first, mdat, sizes)
 
-    def _equal(self, what: str, found: object, promised: object) -> None:
-        if found != promised:
-            raise IntegrityError(f"{self._where}: {what}: {_show(found)}, not {_show(promised)}")
+    def _equal(self, what: str, actual: object, promised: object) -> None:
+        if actual != promised:
+            raise IntegrityError(f"{self._where}: {what}: {_show(actual)}, not {_show(promised)}")
 
     @contextmanager
     def located(self, part: str, offset: int) -> Iterator[None]:

@@ -221,7 +221,9 @@ class _Run:
         for file in rendition.files:
             output = outputs[file.drm]
             later = output.later_keys[: len(file.key_changes)]
-            verified = verify_file(output.path, rendition, file, output.key, later, made=item.track)
+            verified = verify_file(
+                output.path, rendition, file, output.key, later, encoded=item.track
+            )
             if output.key and verified.first_iv is not None:
                 self._ivs.setdefault(output.key.description.kid, []).append(verified)
             self._progress(f"{rendition.name}/{file.drm}: {verified.packets} packets verified")
@@ -244,10 +246,10 @@ class _Run:
 
         own = self._keys[item.rung.tier, DrmProfile(self._options.schemes[0])]
         count = len(rendition.segment_ticks)
-        how = FileProtection.chosen(
+        protection = FileProtection.chosen(
             DrmProfile.CBCS, tuple(own), _encryption(item, ticks, self._options), count
         )
-        keys = [how.key_at(number) for number in range(count)]
+        keys = [protection.key_at(number) for number in range(count)]
         used = self._sealed.get(own[0].description.kid, 0)
         self._sealed[own[0].description.kid] = used + count
         said = whole_segment.tags(keys, used)

@@ -98,11 +98,11 @@ def segment_ticks(tracks: Sequence[EncodedTrack], seconds: float) -> list[int]:
     Tracks meet only if they count in one timescale; where frames meet too rarely (44.1 kHz
     AAC and Opus), each codec has the nearest number of its own frames.
     """
-    found = []
+    lengths = []
     for track in tracks:
         scale, frame = track.timing.timescale, track.frame_samples
         frames = [t.frame_samples for t in tracks if t.timing.timescale == scale]
         together = math.lcm(*frames)
         step = together if together <= seconds * scale else frame
-        found.append(max(1, round(seconds * scale / step)) * step)
-    return found
+        lengths.append(max(1, round(seconds * scale / step)) * step)
+    return lengths

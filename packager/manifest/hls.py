@@ -88,11 +88,11 @@ def media(  # noqa: PLR0913 - a rendition, and all that its playlist depends on
     Raises:
         NotFoundError: There is no such rendition, or not in this protection.
     """
-    found = p.rendition(rendition)
-    file = found.file(drm) if found else None
-    if found is None or file is None:
+    listed_rendition = p.rendition(rendition)
+    file = listed_rendition.file(drm) if listed_rendition else None
+    if listed_rendition is None or file is None:
         raise NotFoundError(f"no {drm} rendition {rendition}")
-    seconds = hls_durations_us(found)
+    seconds = hls_durations_us(listed_rendition)
     lines = [
         "#EXTM3U",
         f"#EXT-X-VERSION:{VERSION}",
@@ -101,7 +101,7 @@ def media(  # noqa: PLR0913 - a rendition, and all that its playlist depends on
         "#EXT-X-PLAYLIST-TYPE:VOD",
         "#EXT-X-INDEPENDENT-SEGMENTS",
     ]
-    url = options.media_prefix + found.name
+    url = options.media_prefix + listed_rendition.name
     # Before the key tags: the init segment is in the clear (RFC 8216, 4.3.2.5).
     lines.append(_map(url, file, layout))
     changes = _whole_changes(whole, options) if whole else _key_changes(p, file, options)
@@ -222,9 +222,9 @@ def _key_changes(
     p: Presentation, file: MediaFile, options: ManifestOptions
 ) -> dict[int, list[str]]:
     """The tags that stand before a segment, the first being 1, because its key is another one."""
-    found: dict[int, list[str]] = {}
+    lines_before: dict[int, list[str]] = {}
     if file.clear_segments:
-        found[1] = [_NO_KEY]
+        lines_before[1] = [_NO_KEY]
     keys = keys_of(p, file)
     starts = [0, *(change.segment for change in file.key_changes)]
     ends = [*starts[1:], len(file.segment_sizes)]
@@ -233,21 +233,21 @@ def _key_changes(
             # hls.js adds tags to the keys of earlier segments, too, until all keys are ended
             end_others = [_NO_KEY] * (start > file.clear_segments)
             at = max(start, file.clear_segments) + 1
-            found[at] = [*end_others, *_key_lines(key, options, bare=len(keys) == 1)]
-    return found
+            lines_before[at] = [*end_others, *_key_lines(key, options, bare=len(keys) == 1)]
+    return lines_before
 
 
 def _whole_changes(
     whole: Sequence[HlsKeyTag | None], options: ManifestOptions
 ) -> dict[int, list[str]]:
     """A tag before each segment, because each has an IV of its own; one for a clear lead."""
-    found: dict[int, list[str]] = {}
+    lines_before: dict[int, list[str]] = {}
     for number, tag in enumerate(whole, start=1):
         if tag is not None:
-            found[number] = [f"#EXT-X-KEY:{_key_attributes(tag, options)}"]
+            lines_before[number] = [f"#EXT-X-KEY:{_key_attributes(tag, options)}"]
         elif number == 1:
-            found[number] = [_NO_KEY]
-    return found
+            lines_before[number] = [_NO_KEY]
+    return lines_before
 
 
 def _segments(

@@ -56,10 +56,10 @@ def keys_of(p: Presentation, file: MediaFile) -> list[KeyDescription]:
     Raises:
         InvalidInputError: The presentation does not describe one of them.
     """
-    found = []
+    descriptions = []
     for kid in file.kids:
         description = p.key(kid)
         if description is None:
             raise InvalidInputError(f"the presentation does not describe key {kid}")
-        found.append(description)
-    return found
+        descriptions.append(description)
+    return descriptions

@@ -24,7 +24,7 @@ def small(synthetic, packaged):
 @pytest.fixture(scope="module", params=["hashes", "track"])
 def proof(request, synthetic):
     """Keywords for either way to know what the encoder made."""
-    return {} if request.param == "hashes" else {"made": synthetic(Codec.OPUS, 60)}
+    return {} if request.param == "hashes" else {"encoded": synthetic(Codec.OPUS, 60)}
 
 
 @pytest.mark.parametrize("name", ["aac-96k", "opus-96k", "flac-16-44k", "flac-24-96k"])
@@ -76,7 +76,7 @@ def test_packets_are_counted_to_the_last_byte(small, synthetic, keys, packets):
             rendition,
             rendition.file(DrmProfile.CBCS),
             keys[DrmProfile.CBCS],
-            made=dataclasses.replace(made, payload=memoryview(payload)),
+            encoded=dataclasses.replace(made, payload=memoryview(payload)),
         )
 
 
