@@ -15,6 +15,8 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
+from core.output import print_line
+
 MIN_SECONDS = 2
 MAX_SECONDS = 900
 """A song is held in memory while it is made."""
@@ -194,7 +196,7 @@ def _pydub() -> Any:
 def main(folder: Path, seconds: float) -> None:
     """Write five masters into FOLDER and print their paths."""
     for path in make_masters(folder, seconds):
-        click.echo(path)
+        print_line(str(path))
 
 
 if __name__ == "__main__":
