@@ -25,10 +25,10 @@ class Seconds(click.FloatRange):
     """A number of seconds; click finds not-a-number neither below a range nor above it."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number, or click's refusal."""
+        """The number, or a refusal."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
-            self.fail(f"{value} is no number", param, ctx)
+            raise InvalidInputError("a time is not finite", hint="give a number of seconds")
         return number
 
 

@@ -4,7 +4,6 @@ A file starts with an optional clear lead. Its keys follow each other at fixed d
 one stands in `tenc`, the others in the fragments that need them, together with their `pssh`.
 """
 
-import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,13 +45,7 @@ class Encryption:
         crypto_period_s: float = 0,
         full_pattern: bool = False,
     ) -> "Encryption":
-        """A lead of at least so many seconds, and the nearest number of segments for a key.
-
-        Raises:
-            InvalidInputError: A time is not finite.
-        """
-        if not math.isfinite(clear_lead_s + crypto_period_s):
-            raise InvalidInputError("a time is not finite", hint="give a number of seconds")
+        """A lead of at least so many seconds, and the nearest number of segments for a key."""
         return cls(
             clear_segments=-int(-clear_lead_s // segment_s),
             period_segments=max(1, round(crypto_period_s / segment_s)) if crypto_period_s else 0,

@@ -70,10 +70,10 @@ OPTIONS = {
     "a media folder's name": ((*CLEAR, "--mpd", "aac-96k"), "belongs to the rendition"),
     "segments that are too short": ((*CLEAR, "--segment-duration", "0"), "range"),
     "segments that are too long": ((*CLEAR, "--segment-duration", "61"), "range"),
-    "segments of no number": ((*CLEAR, "--segment-duration", "nan"), "no number"),
-    "a clear lead of no number": ((*RAW, "--clear-lead", "nan"), "no number"),
+    "segments of no number": ((*CLEAR, "--segment-duration", "nan"), "not finite"),
+    "a clear lead of no number": ((*RAW, "--clear-lead", "nan"), "not finite"),
     "a negative clear lead": ((*RAW, "--clear-lead", "-1"), "range"),
-    "keys for no number": (("--track-id", "song", "--crypto-period", "nan"), "no number"),
+    "keys for no number": (("--track-id", "song", "--crypto-period", "nan"), "not finite"),
     "an unknown scheme": ((*RAW, "--scheme", "cbc1"), "is not one of"),
     "an unknown pattern": ((*RAW, "--cbcs-pattern", "1:9"), "is not one of"),
 }
