@@ -16,7 +16,7 @@ BROWSER_GROUPS = ("browser-1", "browser-2")
 BROWSER_FIXTURES = {"browser", "player", "record"}
 SHARED = {"seaweedfs": "seaweedfs", "service": "service"}
 """Fixtures that are servers, and the one group of the tests that want them."""
-NICENESS = 10
+NICENESS = 5
 
 
 def assign(items: list[pytest.Item]) -> None:

@@ -17,7 +17,7 @@ CONFTEST = """
 import sys
 sys.path.insert(0, {root!r})
 from tests import guard
-guard.CPU_LIMIT_S, guard.WALL_LIMIT_S, guard.UNSEEN_S = 0.5, 1.0, 0.0
+guard.CPU_LIMIT_S, guard.WALL_LIMIT_S, guard.ALWAYS_S = 0.5, 1.0, 0.0
 from tests.conftest import *
 """
 LEVELS = """
@@ -129,13 +129,15 @@ def test_a_soak_may_take_long(run):
 @pytest.mark.parametrize(
     ("spent", "limit"),
     [
-        (Spent(cpu_s=14, wall_s=24, starved_s=0), None),
-        (Spent(cpu_s=16, wall_s=16, starved_s=0), "15"),
-        (Spent(cpu_s=1, wall_s=26, starved_s=0), "25"),
+        (Spent(cpu_s=14, living_s=0, wall_s=24, starved_s=0), None),
+        (Spent(cpu_s=16, living_s=0, wall_s=16, starved_s=0), "15"),
+        (Spent(cpu_s=1, living_s=0, wall_s=26, starved_s=0), "25"),
         # three quarters of the time others had the processors
-        (Spent(cpu_s=10, wall_s=40, starved_s=40), None),
+        (Spent(cpu_s=10, living_s=0, wall_s=40, starved_s=40), None),
+        # its browser had two seconds of a crowded machine
+        (Spent(cpu_s=0, living_s=2, wall_s=60, starved_s=60), None),
         # it slept; that others were busy is no excuse
-        (Spent(cpu_s=0, wall_s=60, starved_s=60), "25"),
+        (Spent(cpu_s=0, living_s=0, wall_s=60, starved_s=60), "25"),
     ],
 )
 def test_the_clock_is_fair_on_a_busy_machine_and_strict_with_who_sleeps(spent, limit):
