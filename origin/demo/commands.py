@@ -122,7 +122,9 @@ def _announce(page: "DemoPage", *, open_page: bool) -> None:
         print_line(f"pathway   {shaped.base_url} ({shaped.id}, +{shaped.latency_ms} ms)")
     print_line(f"server    {page.server_url}")
     if not page.has_player:
-        print_note(f"missing   shaka-player in {page.players}: run 'make players'")
+        print_note(
+            f"missing   shaka-player in {page.players}: run 'make players', or name --players"
+        )
     print_note("Tracks appear on the page as they are ready. Press Ctrl-C to stop.")
     if open_page:
         webbrowser.open(page.url)

@@ -131,6 +131,7 @@ export class Deck extends EventTarget {
         request.headers.Authorization = `Bearer ${this.sessionFor(request).license.token}`;
         if (type === LICENSE) request.headers["Content-Type"] = "application/json";
       }
+      for (const session of this.sessions) request.uris = request.uris.map((u) => session.renewed(u));
       if (type === SEGMENT) this.requested(request.uris[0]);
     });
     player.getNetworkingEngine().registerResponseFilter((type, response) => {

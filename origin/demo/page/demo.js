@@ -26,6 +26,7 @@ let wave;
 const choice = () => ({ tier: $("tier").value, manifest: $("manifest").value, scheme: $("scheme").value });
 
 async function play(tracks, fraction = 0) {
+  if (!deck) return; // without a player, waveforms are to be looked at
   $("error").textContent = "";
   const lengthS = tracks.reduce((sum, t) => sum + t.durationS, 0);
   try {
@@ -38,6 +39,7 @@ async function play(tracks, fraction = 0) {
 
 // A track of the list: from the start, or from where its waveform was pressed.
 function pick(track, fraction) {
+  if (!deck) return;
   const index = deck.tracks.findIndex((t) => t.trackId === track.trackId);
   if (index < 0) play([track], fraction);
   else if (fraction !== undefined) {
@@ -185,25 +187,32 @@ async function refreshTracks() {
   if (stage) setTimeout(() => refreshTracks().catch(() => {}), TRACKS_INTERVAL_MS);
 }
 
-function wireTheme() {
+function help() {
+  $("shortcuts").showModal();
+}
+
+function wireHeader() {
   const say = (theme) => { $("theme").textContent = `Theme: ${theme}`; };
   say(window.currentTheme());
-  const redraw = () => { showWave(); strip.draw(); for (const { wave: w } of list.rows.values()) w.draw(); };
-  const theme = () => { say(window.nextTheme()); if (deck) redraw(); };
+  const redraw = () => {
+    for (const row of list.rows.values()) row.wave.draw();
+    wave?.draw();
+    strip?.draw();
+  };
+  const theme = () => { say(window.nextTheme()); redraw(); };
   $("theme").addEventListener("click", theme);
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => deck && redraw());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  $("help").addEventListener("click", help);
+  $("close").addEventListener("click", () => $("shortcuts").close());
   return theme;
 }
 
-function wireControls() {
-  const help = () => $("shortcuts").showModal();
+function wireControls(theme) {
   const match = () => { matching.on = !matching.on; showGain(); };
   const actions = {
-    deck, toggle, match, help, theme: wireTheme(), next: () => step(1), previous: () => step(-1),
+    deck, toggle, match, help, theme, next: () => step(1), previous: () => step(-1),
     degrade: () => deck.pathway && pathways.shape(deck.pathway).catch((error) => deck.fail(error)),
   };
-  $("help").addEventListener("click", help);
-  $("close").addEventListener("click", () => $("shortcuts").close());
   $("toggle").addEventListener("click", toggle);
   $("next").addEventListener("click", actions.next);
   $("previous").addEventListener("click", actions.previous);
@@ -217,10 +226,11 @@ async function main() {
   config = await (await fetch("demo/config")).json();
   list = new TrackList($("tracks"), { play: pick, album: (tracks) => play(tracks) });
   pathways = new Pathways($("pathways"), config);
+  const theme = wireHeader();
   if (!window.shaka) {
     $("missing").hidden = false;
-    $("missing").textContent = "The player library is missing: run 'make players', then start the demo again. "
-      + "Everything else on this page works without it.";
+    $("missing").textContent = "Shaka Player is missing: run 'make players', or name the folder that holds it with "
+      + "--players, and start the demo again.";
     await refreshTracks();
     return;
   }
@@ -228,9 +238,10 @@ async function main() {
   matching = new Matching(audio);
   strip = new Strip($("strip"), deck, config.pathways);
   wave = new Waveform($("wave"), (fraction) => deck.seek(fraction * deck.duration));
+  wave.show([0, 0]);
   makeSlider($("wave"), deck);
   watch();
-  wireControls();
+  wireControls(theme);
   setInterval(showTime, STATUS_INTERVAL_MS);
   window.demo = { deck, matching, strip };
   await refreshTracks();

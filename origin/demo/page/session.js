@@ -21,7 +21,8 @@ export async function startSession(config, track, { tier, scheme }) {
 
 class Session {
   constructor(origin, track, answer) {
-    Object.assign(this, { origin, track, answer, license: answer.license, seq: 0, kids: new Set() });
+    Object.assign(this, { origin, track, answer, seq: 0, kids: new Set() });
+    Object.assign(this, { license: answer.license, token: answer.token });
   }
 
   get startPathway() {
@@ -38,11 +39,17 @@ class Session {
     return response.ok && response.status !== 204 ? response.json() : null;
   }
 
+  // URLs in a manifest carry the first token, which a long album or a pause outlives.
+  renewed(url) {
+    return url.replace(`/${this.answer.token}/`, `/${this.token}/`);
+  }
+
   async beat(call, positionS) {
     this.seq += 1;
     const answer = await this.post(`/v1/play/${call}`, {
       sessionId: this.answer.sessionId, seq: this.seq, positionMs: Math.round(positionS * 1000),
     });
     if (answer?.license) this.license = answer.license;
+    if (answer?.token) this.token = answer.token;
   }
 }

@@ -58,7 +58,7 @@ export class TrackList {
     const name = albumId.split("-").map((word) => word[0].toUpperCase() + word.slice(1)).join(" ");
     button.ariaLabel = `Play the album ${name} without a hole`;
     const item = element("li", { className: "album" },
-      element("span", {}, element("strong", { textContent: name }), ` · album of ${tracks.length}`), button);
+      element("span", {}, element("strong", { textContent: name }), ` · ${tracks.length} tracks`), button);
     this.list.append(item);
   }
 
