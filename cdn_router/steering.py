@@ -19,7 +19,9 @@ from core.model import Pathway
 
 BASE_ID = "base"
 """The one pathway that cached manifests declare."""
-MIN_TTL_S, MAX_TTL_S = 5, 3600
+MIN_TTL_S, MAX_TTL_S = 1, 3600
+UNSPREAD_TTL_S = 5
+"""So short a life, and all below, is for a test or a demo: there is nobody to be spread."""
 NORMAL_TTL_S = 300
 """Recommended by the draft; 3 million listeners then ask 10,000 times a second."""
 ALARM_TTL_S = 20
@@ -118,9 +120,11 @@ def steering_manifest(  # noqa: PLR0913  each is a fact that the manifest states
 
 def staggered_ttl(ttl_s: int, session: str) -> int:
     """*ttl_s* for this session: up to `TTL_JITTER` more or less, always the same."""
+    if ttl_s <= UNSPREAD_TTL_S:
+        return max(MIN_TTL_S, ttl_s)
     digest = blake2b(session.encode(), digest_size=2, person=b"ttl").digest()
     spread = int.from_bytes(digest) / 0xFFFF * 2 - 1
-    return max(MIN_TTL_S, round(ttl_s * (1 + TTL_JITTER * spread)))
+    return max(UNSPREAD_TTL_S, round(ttl_s * (1 + TTL_JITTER * spread)))
 
 
 def takes_clones(user_agent: str) -> bool:

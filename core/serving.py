@@ -139,7 +139,7 @@ def _base_of(url: str) -> str | None:
 @click.option("--license-base", metavar="URL", default="", help="Public base of the key server.")
 @click.option("--router-url", metavar="URL", help="The router to ask, if it is another process.")
 @click.option(
-    "--steering-ttl", "steering_ttl_s", type=click.IntRange(5, 3600), help="Seconds, for all."
+    "--steering-ttl", "steering_ttl_s", type=click.IntRange(1, 3600), help="Seconds, for all."
 )
 @click.option(
     "--probe-interval",
@@ -213,7 +213,7 @@ def run(
         InvalidInputError: An address cannot be listened on.
     """
     # bound once here: a port that is taken is one clear error, not one per worker
-    sockets = [_listen(host, port) for host, port in addresses]
+    sockets = [listen(host, port) for host, port in addresses]
     children = []
     for _ in range(workers - 1):
         pid = os.fork()
@@ -231,7 +231,12 @@ def run(
             os.waitpid(pid, 0)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there already.
+
+    Raises:
+        InvalidInputError: The address cannot be listened on.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

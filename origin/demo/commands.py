@@ -1,34 +1,28 @@
 """`tonearm demo`: what a newcomer would type, typed for them, and a page to hear it on.
 
-It runs the very commands a user runs (`ingest`, `serve`) as child processes, puts two shaped
+It runs the very commands a user runs (`serve`, `ingest`) as child processes, puts two shaped
 pathways in front of the server, and serves one page. Nothing in it takes a short cut.
 """
 
-import subprocess
-import sys
+import signal
 import webbrowser
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from core.errors import ToolkitError
-from core.home import Home
-from core.output import print_line, print_note
+from core.errors import InvalidInputError
+from core.output import print_error, print_line, print_note
 from core.wiring import Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
+    from origin.demo.masters import IngestRun
     from origin.demo.page_server import DemoPage
-
-STOP_TIMEOUT_S = 15.0
-"""How long the server may take to end before it is killed."""
-SYNTHESIS_TIMEOUT_S = 600.0
-"""How long making the masters may take."""
+    from origin.demo.preparation import Preparation
 
 
 @click.command()
+@click.argument("masters", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
     "--port",
     type=click.IntRange(1, 65533),
@@ -41,7 +35,7 @@ SYNTHESIS_TIMEOUT_S = 600.0
     type=click.IntRange(6, 600),
     default=30,
     show_default=True,
-    help="Length of the masters.",
+    help="Length of the masters that are synthesised.",
 )
 @click.option(
     "--players",
@@ -51,16 +45,25 @@ SYNTHESIS_TIMEOUT_S = 600.0
     help="Folder that holds shaka-player.",
 )
 @click.option("--open/--no-open", "open_page", default=True, help="Open the page in a browser.")
-@click.pass_obj
-def demo(wiring: Wiring, *, port: int, seconds: int, players: Path, open_page: bool) -> None:
-    """Synthesise masters, ingest them, serve everything and open a page that plays them."""
-    from origin.demo.page_server import DemoPage, run_page
+@click.pass_context
+def demo(  # noqa: PLR0913  one argument per option is click's way
+    ctx: click.Context,
+    masters: tuple[Path, ...],
+    *,
+    port: int,
+    seconds: int,
+    players: Path,
+    open_page: bool,
+) -> None:
+    """Play MASTERS, files or folders of them, on a page that shows all that happens on the way.
 
-    masters = _synthesise(wiring.home.path / "masters", seconds)
-    print_note(f"Ingesting {len(masters)} masters")
-    ingest = ["ingest", "--scheme", "both", "--lossless", *map(str, masters)]
-    if _tonearm(wiring.home, ingest).wait() != 0:
-        raise ToolkitError("the demo's masters could not be ingested", hint="see the lines above")
+    Without MASTERS, what is published in the home plays; if nothing is, music is synthesised.
+    """
+    from origin.demo.page_server import DemoPage, listen_on
+    from origin.demo.preparation import Preparation
+    from origin.demo.show import Show, run_show
+
+    wiring: Wiring = ctx.obj
     page = DemoPage(
         port=port,
         players=players.absolute(),
@@ -68,62 +71,60 @@ def demo(wiring: Wiring, *, port: int, seconds: int, players: Path, open_page: b
         store=wiring.store(),
         user_secret=wiring.home.keyring.secret("user"),
     )
-    with _server(wiring.home, page):
-        run_page(page, when_ready=lambda: _announce(page, open_page=open_page))
+    with listen_on(page) as listeners:
+        preparation = Preparation()
+        show = Show(
+            home=wiring.home.path,
+            options=_options(wiring),
+            runs=_runs(wiring, page, masters, preparation),
+            seconds=seconds,
+            on_ready=lambda: _announce(page, open_page=open_page),
+        )
+        ended_by = run_show(show, page, listeners, preparation)
+    if ended_by is signal.SIGINT:
+        ctx.exit(130)
+
+
+def _options(wiring: Wiring) -> tuple[str, ...]:
+    named = {
+        "--home": str(wiring.home.path),
+        "--store": wiring.store_url,
+        "--cold-store": wiring.cold_store_url,
+        "--key-source": wiring.key_source_url,
+    }
+    return tuple(word for name, value in named.items() if value for word in (name, value))
+
+
+def _runs(
+    wiring: Wiring, page: "DemoPage", masters: tuple[Path, ...], preparation: "Preparation"
+) -> "list[IngestRun] | None":
+    """What is to be ingested; None if masters are to be synthesised."""
+    from origin.demo.masters import runs_for, select_masters
+
+    if masters:
+        selection = select_masters(masters)
+        for refusal in selection.refused:
+            print_error(InvalidInputError(refusal.reason, hint=refusal.hint), refusal.name)
+        if not selection.masters:
+            raise InvalidInputError("there is nothing to play", hint="name audio files")
+        preparation.refused += selection.refused
+        preparation.named = [str(path) for path in selection.masters]
+        return runs_for(selection.masters)
+    # nobody wants synthesised tracks among their own; what an earlier demo began is completed
+    if page.catalogue.list(limit=1) and not (wiring.home.path / "masters").exists():
+        return []
+    return None
 
 
 def _announce(page: "DemoPage", *, open_page: bool) -> None:
-    url = f"http://127.0.0.1:{page.page_port}/"
-    print_line(f"page      {url}")
+    print_line(f"page      {page.url}")
     for shaped in page.pathways:
         print_line(f"pathway   {shaped.base_url} ({shaped.id}, +{shaped.latency_ms} ms)")
     print_line(f"server    {page.server_url}")
-    if not (page.players / "shaka-player").exists():
-        print_note("missing   shaka-player: run 'make players' (needs npm)")
-    print_note("Press Ctrl-C to stop.")
+    if not page.has_player:
+        print_note(
+            f"missing   shaka-player in {page.players}: run 'make players', or name --players"
+        )
+    print_note("Tracks appear on the page as they are ready. Press Ctrl-C to stop.")
     if open_page:
-        webbrowser.open(url)
-
-
-def _synthesise(folder: Path, seconds: int) -> list[Path]:
-    """Masters of *seconds*; made once, since the same command gives the same bytes."""
-    folder = folder / f"{seconds}s"
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "ingest.master.synthesis",
-        str(folder),
-        "--seconds",
-        str(seconds),
-    ]
-    if not folder.exists():
-        print_note(f"Synthesising masters of {seconds} s")
-        partial = folder.with_suffix(".partial")
-        command[4] = str(partial)
-        subprocess.run(command, check=True, stdout=sys.stderr, timeout=SYNTHESIS_TIMEOUT_S)  # noqa: S603  our own module
-        partial.rename(folder)
-    return sorted(p for p in folder.iterdir() if p.is_file())
-
-
-def _tonearm(home: Home, arguments: list[str]) -> subprocess.Popen[bytes]:
-    # -P: what lies in the working folder is not ours
-    command = [sys.executable, "-P", "-m", "cli", "--home", str(home.path), *arguments]
-    return subprocess.Popen(command)  # noqa: S603  our own command line
-
-
-@contextmanager
-def _server(home: Home, page: "DemoPage") -> Iterator[None]:
-    pathways = [f"--pathway={p.id}={p.base_url}" for p in page.pathways]
-    server = _tonearm(
-        home, ["serve", "--port", str(page.server_port), "--steering-ttl", "5", *pathways]
-    )
-    try:
-        yield
-    finally:
-        server.terminate()
-        try:
-            server.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+        webbrowser.open(page.url)

@@ -1,10 +1,11 @@
 """The demo's page, its small API, and the shaped pathways in front of the server."""
 
 import asyncio
+import contextlib
 import json
-import signal
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -12,27 +13,35 @@ from pathlib import Path
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 from core.catalogue import Catalogue, TrackEntry
-from core.errors import InvalidInputError, NotFoundError, UnavailableError
+from core.errors import InvalidInputError, NotFoundError
 from core.grants import User, sign_user
-from core.model import Tier
+from core.model import Loudness, Tier
+from core.serving import listen
 from core.storage import ObjectStore
 from core.telemetry import Metrics, open_log
 from core.web import create_app
 from origin.demo.pathway_shaper import PathwayShaper, Shape
+from origin.demo.preparation import Preparation
 from packager.manifest.places import WAVEFORM, generation_prefix
 from packager.manifest.published import fetch_presentation
 
 USER_TTL_S = 3600
 """Life of the demo listener's user token."""
-READY_TIMEOUT_S = 30.0
-"""How long the server may take to start."""
 MAX_TRACKS = 100
 """Tracks on the page."""
 PEAK_COLUMNS = 800
 """Columns of a waveform on the page."""
 
-HEALTHY = {"near": Shape(latency_ms=4), "far": Shape(latency_ms=45)}
-DEGRADED = Shape(latency_ms=600, jitter_ms=200)
+HEALTHY = {"near": Shape(latency_ms=12), "far": Shape(latency_ms=45)}
+"""Each way. Nearer still, and what a busy machine adds would look like a change to the router."""
+DEGRADED = Shape(latency_ms=250, jitter_ms=50)
+"""A first byte after 0.5 to 0.6 s. A probe takes as long, and four of them are needed before the
+router takes a change for one, so what is slower still would be left later."""
+
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,35 @@ class DemoPage:
         return self.port + 2
 
     @property
+    def url(self) -> str:
+        """The page."""
+        return f"http://127.0.0.1:{self.page_port}/"
+
+    @property
+    def has_player(self) -> bool:
+        """Whether the page can play."""
+        return (self.players / "shaka-player").is_dir()
+
+    @property
+    def serve_options(self) -> tuple[str, ...]:
+        """How the server is told to be quick: this is one listener, and somebody is watching.
+
+        Four probes show the router that a pathway has changed. What is left of the time in which
+        a listener moves is the wait for an epoch and for the next question of the player.
+        """
+        return ("--probe-interval", "0.3", "--routing-epoch", "0.5", "--steering-ttl", "1")
+
+    @property
+    def content_security_policy(self) -> str:
+        """Scripts and styles from here alone, none in the text; blobs hold joined manifests."""
+        hosts = " ".join((self.server_url, *(p.base_url for p in self.pathways)))
+        return (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+            f"media-src blob:; connect-src 'self' blob: data: {hosts}; "
+            "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        )
+
+    @property
     def server_url(self) -> str:
         """The server without a shaper in between."""
         return f"http://127.0.0.1:{self.server_port}"
@@ -80,64 +118,57 @@ class DemoPage:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """Sockets that listen before there is anything to answer."""
+
+    page: socket.socket
+    pathways: dict[str, socket.socket]
+
+
+@contextlib.contextmanager
+def listen_on(page: DemoPage) -> Iterator[Listeners]:
+    """Take every port of the demo; the server's own is free at least.
+
+    Raises:
+        InvalidInputError: One of them is taken.
+    """
+    with contextlib.ExitStack() as stack:
+
+        def taken(host: str, port: int) -> socket.socket:
+            return stack.enter_context(contextlib.closing(listen(host, port)))
+
+        pathways = {p.id: taken(p.host, page.port) for p in page.pathways}
+        of_page = taken("127.0.0.1", page.page_port)
+        listen("127.0.0.1", page.server_port).close()
+        yield Listeners(of_page, pathways)
+
+
 @dataclass(slots=True)
 class _Demo:
     page: DemoPage
+    listeners: Listeners
+    preparation: Preparation
     shapers: dict[str, PathwayShaper] = field(default_factory=dict)
     degraded: dict[str, bool] = field(default_factory=dict)
+    rows: dict[tuple[str, str], dict[str, object]] = field(default_factory=dict)
 
 
 DEMO = web.AppKey("demo", _Demo)
 
 
-def run_page(page: DemoPage, *, when_ready: Callable[[], object]) -> None:
-    """Serve the page until SIGINT or SIGTERM; *when_ready* is called once everything answers."""
-    try:
-        asyncio.run(_serve(page, when_ready))
-    except OSError as error:
-        raise UnavailableError(
-            f"the demo cannot listen: {error.strerror}", hint="choose another --port"
-        ) from None
-
-
-async def _serve(page: DemoPage, when_ready: Callable[[], object]) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await _until_ready(f"{page.server_url}/readyz")
-    runner = web.AppRunner(create_page_app(page), access_log=None)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", page.page_port).start()
-        when_ready()
-        await stop.wait()
-    finally:
-        await runner.cleanup()
-
-
-async def _until_ready(url: str) -> None:
-    deadline_s = time.monotonic() + READY_TIMEOUT_S
-    async with ClientSession(timeout=ClientTimeout(total=2)) as session:
-        while time.monotonic() < deadline_s:
-            try:
-                async with session.get(url) as response:
-                    if response.status == 200:
-                        return
-            except (ClientError, TimeoutError):
-                pass
-            await asyncio.sleep(0.1)
-    raise UnavailableError("the server did not become ready", hint="see its lines above")
-
-
-def create_page_app(page: DemoPage) -> web.Application:
+def create_page_app(
+    page: DemoPage, listeners: Listeners, preparation: Preparation
+) -> web.Application:
     """The page, its API and the shapers, which live as long as the application."""
     app = create_app(Metrics.create(), open_log("tonearm.demo"))
-    app[DEMO] = _Demo(page)
+    app[DEMO] = _Demo(page, listeners, preparation)
     app.cleanup_ctx.append(_shapers)
+    app.on_response_prepare.append(_secure)
     app.add_routes(
         [
             web.get("/", _file),
-            web.get("/{name:(?:demo|gapless|steering)\\.(?:js|css)}", _file),
+            web.get("/{name:[a-z]+\\.(?:js|css)}", _file),
             web.get("/demo/config", _config),
             web.get("/demo/tracks", _tracks),
             web.get("/demo/user-token", _user_token),
@@ -150,13 +181,14 @@ def create_page_app(page: DemoPage) -> web.Application:
     return app
 
 
-async def _shapers(app: web.Application):  # type: ignore[no-untyped-def]  # noqa: ANN202  aiohttp's async generator
+async def _shapers(app: web.Application) -> AsyncIterator[None]:
     demo = app[DEMO]
     for pathway in demo.page.pathways:
         shaper = PathwayShaper(
-            (pathway.host, demo.page.port), ("127.0.0.1", demo.page.server_port),
+            demo.listeners.pathways[pathway.id],
+            ("127.0.0.1", demo.page.server_port),
             HEALTHY[pathway.id],
-        )  # fmt: skip
+        )
         await shaper.start()
         demo.shapers[pathway.id] = shaper
     yield
@@ -164,11 +196,21 @@ async def _shapers(app: web.Application):  # type: ignore[no-untyped-def]  # noq
         await shaper.stop()
 
 
+async def _secure(request: web.Request, response: web.StreamResponse) -> None:
+    policy = request.app[DEMO].page.content_security_policy
+    response.headers.update(SECURITY | {"Content-Security-Policy": policy})
+    # user tokens are handed out here: to this page, and to no other
+    response.headers.pop("Access-Control-Allow-Origin", None)
+
+
 async def _file(request: web.Request) -> web.Response:
     name = request.match_info.get("name", "index.html")
     kind = {"html": "text/html", "js": "text/javascript", "css": "text/css"}[name.split(".")[-1]]
-    body = (files("origin.demo") / "page" / name).read_bytes()
-    return web.Response(body=body, content_type=kind, charset="utf-8")
+    file = files("origin.demo") / "page" / name
+    if not file.is_file():
+        raise NotFoundError("there is no such file")
+    headers = {"Cache-Control": "no-cache"}
+    return web.Response(body=file.read_bytes(), content_type=kind, charset="utf-8", headers=headers)
 
 
 async def _config(request: web.Request) -> web.Response:
@@ -182,10 +224,28 @@ async def _config(request: web.Request) -> web.Response:
 
 
 async def _tracks(request: web.Request) -> web.Response:
-    page = request.app[DEMO].page
-    tracks = await asyncio.to_thread(page.catalogue.list, limit=MAX_TRACKS)
-    rows = await asyncio.gather(*(_track(page.store, track.entry) for track in tracks))
-    return web.json_response({"tracks": rows})
+    demo = request.app[DEMO]
+    preparation = demo.preparation
+    published = await asyncio.to_thread(demo.page.catalogue.list, limit=MAX_TRACKS)
+    ordered = preparation.first_named_first(published)
+    return web.json_response(
+        {
+            "tracks": [await _row(demo, track.entry) for track in ordered],
+            "refused": [
+                {"name": r.name, "reason": r.reason, "hint": r.hint} for r in preparation.refused
+            ],
+            "stage": preparation.stage,
+            "waiting": preparation.waiting,
+        }
+    )
+
+
+async def _row(demo: _Demo, entry: TrackEntry) -> dict[str, object]:
+    """What the page shows of a track; read once, as a generation never changes."""
+    key = (entry.track_id, entry.generation)
+    if key not in demo.rows:
+        demo.rows[key] = await _track(demo.page.store, entry)
+    return demo.rows[key]
 
 
 async def _track(store: ObjectStore, entry: TrackEntry) -> dict[str, object]:
@@ -196,12 +256,20 @@ async def _track(store: ObjectStore, entry: TrackEntry) -> dict[str, object]:
     return {
         "trackId": entry.track_id,
         "title": described.title,
+        "artist": described.artist,
+        "albumId": entry.album_id,
         "durationS": described.timing.duration_s,
         "renditions": len(described.renditions),
-        "integratedLufs": described.loudness.integrated_lufs,
-        "truePeakDbtp": described.loudness.true_peak_dbtp,
+        "loudness": _loudness(described.loudness),
+        "albumLoudness": _loudness(described.album_loudness),
         "peaks": _thin(waveform["data"], 2 ** (waveform["bits"] - 1)),
     }
+
+
+def _loudness(measured: Loudness | None) -> dict[str, float | None] | None:
+    if measured is None:
+        return None
+    return {"lufs": measured.integrated_lufs, "truePeakDbtp": measured.true_peak_dbtp}
 
 
 def _thin(data: list[int], full_scale: int) -> list[float]:

@@ -6,6 +6,7 @@ forwarder sees it, so a connection opens without delay; every byte after that is
 
 import asyncio
 import random
+import socket
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -62,10 +63,10 @@ class _Flight:
 
 
 class PathwayShaper:
-    """Listens on *listen* and forwards to *target*, both (host, port), as `shape` says.
+    """Listens on *listen* and forwards to *target*, a (host, port), as `shape` says.
 
-    `shape` may be set at any time; what is already on its way arrives as planned. With port 0
-    the system chooses one: see `port`.
+    `shape` may be set at any time; what is already on its way arrives as planned. *listen* is a
+    (host, port), where 0 takes a free port: see `port`; or a socket that listens already.
 
     Args:
         draw: Random numbers in [0, 1), for the jitter.
@@ -73,7 +74,7 @@ class PathwayShaper:
 
     def __init__(
         self,
-        listen: tuple[str, int],
+        listen: tuple[str, int] | socket.socket,
         target: tuple[str, int],
         shape: Shape,
         *,
@@ -109,8 +110,12 @@ class PathwayShaper:
         Raises:
             OSError: The address cannot be listened on.
         """
-        host, port = self._listen
-        self._server = await asyncio.start_server(self._accept, host, port, limit=CHUNK_SIZE)
+        if isinstance(self._listen, tuple):
+            host, port = self._listen
+            server = asyncio.start_server(self._accept, host, port, limit=CHUNK_SIZE)
+        else:
+            server = asyncio.start_server(self._accept, sock=self._listen, limit=CHUNK_SIZE)
+        self._server = await server
 
     async def stop(self) -> None:
         """Stop listening and end every connection."""

@@ -1,273 +1,250 @@
 // The page of `tonearm demo`: a listener's view of one origin, two pathways and a key server.
-import { trimShaka } from "./gapless.js";
-import { teachShaka } from "./steering.js";
+import { Deck } from "./deck.js";
+import { listenToKeys } from "./keys.js";
+import { Matching } from "./loudness.js";
+import { Pathways } from "./pathways.js";
+import { rungName, Strip } from "./strip.js";
+import { clock, element, icon, number, showRefused, TrackList } from "./tracks.js";
+import { makeSlider, Waveform } from "./waveform.js";
 
-const BEACON_INTERVAL_MS = 2000;
-const STATUS_INTERVAL_MS = 250;
-const BUFFER_S = 8; // short, so that a change of pathway shows soon
+const STATUS_INTERVAL_MS = 100;
+const TRACKS_INTERVAL_MS = 1500;
+const MAX_SWITCHES = 6;
+const RESTART_S = 3; // "previous" goes to the start of a track that has played for longer
 
 const $ = (id) => document.getElementById(id);
 const audio = $("audio");
+
 let config;
-let player;
-let session;
+let deck;
+let matching;
+let pathways;
+let list;
+let strip;
+let wave;
 
-class Session {
-  constructor(track, answer, startedAt) {
-    Object.assign(this, { track, answer, startedAt, seq: 0, startMs: null });
-    this.license = answer.license;
-    this.reported = new Set();
-  }
+const choice = () => ({ tier: $("tier").value, manifest: $("manifest").value, scheme: $("scheme").value });
 
-  async post(path, body) {
-    const response = await fetch(config.origin + path, {
-      method: "POST",
-      headers: { "Content-Type": "application/json", Authorization: `Bearer ${this.license.token}` },
-      body: JSON.stringify(body),
-      keepalive: true,
-    });
-    return response.ok && response.status !== 204 ? response.json() : null;
-  }
-
-  async beat(call) {
-    this.seq += 1;
-    const positionMs = Math.round(audio.currentTime * 1000);
-    const answer = await this.post(`/v1/play/${call}`, {
-      sessionId: this.answer.sessionId, seq: this.seq, positionMs,
-    });
-    if (answer?.license) this.license = answer.license;
-  }
-
-  // what this listener saw of each pathway: request to first byte of fresh segment requests
-  async beacon() {
-    const reports = [];
-    for (const entry of performance.getEntriesByType("resource")) {
-      if (!entry.name.includes(".m4s") || !entry.responseStart) continue;
-      const key = entry.name + entry.startTime;
-      const pathway = pathwayOf(entry.name);
-      if (!pathway || this.reported.has(key)) continue;
-      this.reported.add(key);
-      reports.push({ pathway: pathway.id, firstByteMs: entry.responseStart - entry.requestStart });
-    }
-    if (reports.length) await this.post("/v1/rum", reports.slice(-16));
-  }
-}
-
-const pathwayOf = (url) => config.pathways.find((p) => url.startsWith(`${p.baseUrl}/`));
-
-async function userToken() {
-  const response = await fetch(`demo/user-token?tier=${$("tier").value}`);
-  return (await response.json()).token;
-}
-
-async function start(track) {
-  const startedAt = performance.now();
+async function play(tracks, fraction = 0) {
+  if (!deck) return; // without a player, waveforms are to be looked at
   $("error").textContent = "";
-  await stop();
-  const response = await fetch(`${config.origin}/v1/play/start`, {
-    method: "POST",
-    headers: {
-      "Content-Type": "application/json",
-      Authorization: `Bearer ${await userToken()}`,
-      "Idempotency-Key": `"${crypto.randomUUID()}"`,
-    },
-    body: JSON.stringify({
-      trackId: track.trackId, deviceId: "demo-browser", qualityHint: "auto", scheme: $("scheme").value,
-    }),
+  const lengthS = tracks.reduce((sum, t) => sum + t.durationS, 0);
+  try {
+    await matching.wake();
+    await deck.play(tracks, choice(), fraction * lengthS);
+  } catch (error) {
+    deck.fail(error);
+  }
+}
+
+// A track of the list: from the start, or from where its waveform was pressed.
+function pick(track, fraction) {
+  if (!deck) return;
+  const index = deck.tracks.findIndex((t) => t.trackId === track.trackId);
+  if (index < 0) play([track], fraction);
+  else if (fraction !== undefined) {
+    const { start, duration } = deck.parts[index];
+    deck.seek(start + fraction * duration);
+  } else if (index === deck.index) deck.toggle();
+  else deck.seek(deck.parts[index].start);
+}
+
+function toggle() {
+  if (deck.sessions.length) deck.toggle();
+  else if (list.tracks.length) play([list.tracks[0]]);
+}
+
+function step(by) {
+  const part = deck.parts[deck.index];
+  if (part && by < 0 && audio.currentTime - part.start > RESTART_S) return deck.seek(part.start);
+  const inside = deck.parts[deck.index + by];
+  if (inside) return deck.seek(inside.start);
+  const at = list.tracks.findIndex((t) => t.trackId === deck.track?.trackId);
+  const other = list.tracks[at + by];
+  if (other) play([other]);
+  return undefined;
+}
+
+function showPlayer() {
+  const { track, parts } = deck;
+  const playing = Boolean(track) && !audio.paused && !audio.ended;
+  $("toggle").replaceChildren(icon(playing ? "pause" : "play"));
+  $("toggle").ariaLabel = playing ? "Pause" : "Play";
+  $("mute").replaceChildren(icon(audio.muted ? "muted" : "sound"));
+  $("mute").ariaPressed = String(audio.muted);
+  if (!track) return;
+  $("s-track").textContent = track.title;
+  $("s-by").textContent = [track.artist, parts.length > 1 && `${deck.index + 1} of ${parts.length}, joined`]
+    .filter(Boolean).join(" · ") || "\u00a0";
+  document.title = playing ? `${track.title} · tonearm` : "tonearm demo";
+  showGain();
+}
+
+function showGain() {
+  const joined = deck.parts.length > 1;
+  const track = deck.track;
+  // one gain for all of an album, or its quiet tracks would be as loud as its loud ones
+  matching.loudness = (joined && track?.albumLoudness) || track?.loudness || null;
+  matching.apply();
+  $("match").ariaChecked = String(matching.on);
+  const { lufs } = matching.loudness ?? {};
+  if (lufs == null) {
+    $("s-gain").textContent = "";
+    return;
+  }
+  const { gainDb, limited } = matching.now;
+  const sign = gainDb > 0.05 ? "+" : "";
+  $("s-gain").textContent = matching.on
+    ? `${number(lufs)} LUFS ${sign}${number(gainDb)} dB → ${number(lufs + gainDb)}${limited ? ", held by its peak" : ""}`
+    : `${number(lufs)} LUFS, as mastered`;
+}
+
+function showWave() {
+  const { tracks, parts, duration } = deck;
+  const columns = 1600;
+  const peaks = parts.length < 2 ? tracks[0]?.peaks ?? [] : tracks.flatMap(({ peaks: all }, i) => {
+    const wanted = Math.round((columns * parts[i].duration) / duration);
+    return resampled(all, wanted);
   });
+  wave.show(peaks, parts.slice(1).map(({ start }) => start / duration));
+  $("wave").ariaValueMax = String(Math.round(duration));
+  $("wave").ariaLabel = tracks.length ? `Position in ${tracks.map((t) => t.title).join(" and ")}` : "Position";
+}
+
+// Minima and maxima by turns, of another number of columns.
+function resampled(peaks, columns) {
+  const old = peaks.length / 2;
+  return Array.from({ length: columns }, (_, x) => {
+    const from = Math.floor((x * old) / columns);
+    return [peaks[2 * from], peaks[2 * from + 1]];
+  }).flat();
+}
+
+function showTime() {
+  const { duration, parts, index, track } = deck;
+  const now = audio.currentTime;
+  if (!track) return;
+  $("s-time").textContent = `${clock(now)} / ${clock(duration)}`;
+  wave.progress(duration ? now / duration : 0);
+  $("wave").ariaValueNow = String(Math.round(now));
+  $("wave").ariaValueText = `${clock(now)} of ${clock(duration)}`;
+  const { start, duration: lengthS } = parts[index];
+  list.mark(track, (now - start) / lengthS, !audio.paused && !audio.ended);
+  $("s-buffer").textContent = `${deck.bufferS.toFixed(1)} s`;
+  $("s-start").textContent = deck.startMs === null ? "starting" : `${Math.round(deck.startMs)} ms from press to sound`;
+  $("s-drm").textContent = deck.player.keySystem() ? `${deck.player.keySystem()}, ${$("scheme").value}` : "none";
+  $("s-session").textContent = deck.sessions[index].answer.sessionId;
+  if (track !== showTime.track) {
+    showTime.track = track;
+    showPlayer();
+  }
+}
+
+// What the strip draws is told in words, too: the readings, and a line for each change.
+function watch() {
+  deck.addEventListener("request", ({ detail: { at, pathway, rung, before } }) => {
+    $("s-rung").textContent = rungName(rung);
+    $("s-pathway").textContent = pathway;
+    pathways.mark(pathway);
+    if (before && before !== pathway) moved(before, pathway, at);
+  });
+  deck.addEventListener("firstbyte", ({ detail: { ms } }) => {
+    $("s-firstbyte").textContent = `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+  });
+  deck.addEventListener("change", () => { showPlayer(); showWave(); });
+  deck.addEventListener("failed", ({ detail }) => { $("error").textContent = detail.message; });
+  pathways.onShape = (id, degraded) => strip.mark(degraded ? `${id} degraded` : `${id} restored`, "shaped");
+  audio.addEventListener("ended", () => step(1));
+}
+
+function moved(from, to, at) {
+  const degradedAt = pathways.degradedAt[from];
+  const tookMs = degradedAt === undefined ? null : at - degradedAt;
+  const took = tookMs === null ? "" : `${(tookMs / 1000).toFixed(1)} s`;
+  strip.mark(took ? `moved after ${took}` : `${from} → ${to}`, "moved");
+  const item = element("li", {},
+    element("time", { textContent: new Date().toLocaleTimeString([], { hour12: false }) }),
+    element("span", { textContent: `${from} → ${to}` }),
+    element("span", { textContent: took && `${took} after Degrade` }));
+  Object.assign(item.dataset, { from, to, tookMs: tookMs === null ? "" : String(Math.round(tookMs)) });
+  $("switches").prepend(item);
+  while ($("switches").children.length > MAX_SWITCHES) $("switches").lastChild.remove();
+  delete pathways.degradedAt[from];
+}
+
+async function refreshTracks() {
+  const response = await fetch("demo/tracks");
   const answer = await response.json();
-  if (!response.ok) throw new Error(`${answer.detail}. ${answer.hint ?? ""}`);
-  session = new Session(track, answer, startedAt);
-  const url = answer.manifests[$("manifest").value];
-  player.configure({ drm: { servers: { "org.w3.clearkey": answer.license.clearkey.url } } });
-  await player.load(url);
-  await audio.play();
-  audio.addEventListener("timeupdate", () => {
-    if (session && session.startMs === null && audio.currentTime > 0) {
-      session.startMs = performance.now() - session.startedAt;
-    }
-  }, { once: true });
-  for (const item of $("tracks").children) {
-    item.classList.toggle("playing", item.dataset.track === track.trackId);
-  }
+  if (!response.ok) throw new Error(answer.detail);
+  const { tracks, refused, stage, waiting } = answer;
+  if (list.show(tracks)) list.mark(deck?.track, 0, false);
+  showRefused($("refused"), refused);
+  const left = waiting ? `: ${waiting} to go` : "";
+  $("stage").textContent = stage && `${stage[0].toUpperCase()}${stage.slice(1)}${left}`;
+  $("stage").hidden = !stage;
+  if (deck) showTime();
+  else for (const button of document.querySelectorAll(".round, .join")) button.disabled = true;
+  if (stage) setTimeout(() => refreshTracks().catch(() => {}), TRACKS_INTERVAL_MS);
 }
 
-async function stop() {
-  if (!session) return;
-  const ended = session;
-  session = undefined;
-  await ended.beat("end");
-  await player.unload();
+function help() {
+  $("shortcuts").showModal();
 }
 
-function fail(error) {
-  // a track that is started while another one starts interrupts it: that is no error
-  if (error.name === "AbortError" || error.code === window.shaka?.util.Error.Code.LOAD_INTERRUPTED) return;
-  $("error").textContent = error.code ? `Player error ${error.code}` : error.message;
+function wireHeader() {
+  const say = (theme) => { $("theme").textContent = `Theme: ${theme}`; };
+  say(window.currentTheme());
+  const redraw = () => {
+    for (const row of list.rows.values()) row.wave.draw();
+    wave?.draw();
+    strip?.draw();
+  };
+  const theme = () => { say(window.nextTheme()); redraw(); };
+  $("theme").addEventListener("click", theme);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  $("help").addEventListener("click", help);
+  $("close").addEventListener("click", () => $("shortcuts").close());
+  return theme;
 }
 
-function rung() {
-  const variant = player.getVariantTracks().find((t) => t.active);
-  if (!variant) return "–";
-  const codec = variant.audioCodec ?? variant.codecs;
-  return `${codec} at ${Math.round(variant.bandwidth / 1000)} kb/s (${
-    player.getVariantTracks().length} to choose from)`;
-}
-
-function currentPathway() {
-  const entries = performance.getEntriesByType("resource").filter((e) => e.name.includes(".m4s"));
-  const last = entries.at(-1);
-  return last && pathwayOf(last.name);
-}
-
-function showStatus() {
-  if (!session) return;
-  const ahead = audio.buffered.length ? audio.buffered.end(audio.buffered.length - 1) - audio.currentTime : 0;
-  $("s-track").textContent = session.track.title;
-  $("s-rung").textContent = rung();
-  $("s-buffer").textContent = `${Math.max(0, ahead).toFixed(1)} s ahead`;
-  $("s-drm").textContent = player.keySystem()
-    ? `${player.keySystem()}, ${$("scheme").value}` : "none";
-  const pathway = currentPathway();
-  $("s-pathway").textContent = pathway ? `${pathway.id} (${pathway.baseUrl})` : "–";
-  $("s-start").textContent = session.startMs === null
-    ? "starting" : `${Math.round(session.startMs)} ms from press to sound`;
-  $("s-session").textContent = session.answer.sessionId;
-  for (const row of $("pathways").children) {
-    row.classList.toggle("active", row.dataset.id === pathway?.id);
-  }
-}
-
-async function showPathways() {
-  const answer = await (await fetch("demo/pathways")).json();
-  for (const pathway of answer.pathways) {
-    const row = $("pathways").querySelector(`[data-id="${pathway.id}"]`);
-    row.cells[2].textContent = pathway.measuredMs === null ? "–" : `${pathway.measuredMs.toFixed(0)} ms`;
-    row.cells[3].textContent = pathway.degraded ? "degraded" : `+${pathway.latencyMs} ms`;
-    row.querySelector("button").textContent = pathway.degraded ? "Restore" : "Degrade";
-    row.querySelector("button").dataset.degraded = pathway.degraded;
-  }
-}
-
-function pathwayRow(pathway) {
-  const row = document.createElement("tr");
-  row.dataset.id = pathway.id;
-  for (const text of [pathway.id, pathway.baseUrl.replace("http://", ""), "–", "–"]) {
-    row.insertCell().textContent = text;
-  }
-  const button = document.createElement("button");
-  button.textContent = "Degrade";
-  button.addEventListener("click", async () => {
-    const degraded = button.dataset.degraded !== "true";
-    await fetch("demo/shape", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ pathway: pathway.id, degraded }),
-    });
-    await showPathways();
-  });
-  row.insertCell().append(button);
-  return row;
-}
-
-function drawWaveform(canvas, peaks) {
-  const scale = window.devicePixelRatio || 1;
-  canvas.width = canvas.clientWidth * scale;
-  canvas.height = canvas.clientHeight * scale;
-  const context = canvas.getContext("2d");
-  context.fillStyle = getComputedStyle(canvas).color;
-  const columns = peaks.length / 2;
-  const middle = canvas.height / 2;
-  for (let x = 0; x < canvas.width; x += 1) {
-    const from = Math.floor((x * columns) / canvas.width);
-    const to = Math.max(from + 1, Math.floor(((x + 1) * columns) / canvas.width));
-    let low = 0;
-    let high = 0;
-    for (let i = from; i < to; i += 1) {
-      low = Math.min(low, peaks[2 * i]);
-      high = Math.max(high, peaks[2 * i + 1]);
-    }
-    context.fillRect(x, middle - high * middle, 1, Math.max(1, (high - low) * middle));
-  }
-}
-
-function trackRow(track) {
-  const item = document.createElement("li");
-  item.dataset.track = track.trackId;
-  const button = document.createElement("button");
-  button.className = "play";
-  button.textContent = "▶";
-  button.ariaLabel = `Play ${track.title}`;
-  button.addEventListener("click", () => start(track).catch(fail));
-  const title = document.createElement("div");
-  title.className = "title";
-  title.textContent = track.title;
-  const detail = document.createElement("small");
-  detail.textContent = `${track.durationS.toFixed(1)} s, ${track.renditions} renditions`;
-  title.append(detail);
-  const canvas = document.createElement("canvas");
-  canvas.addEventListener("click", (event) => {
-    if (session?.track === track) {
-      audio.currentTime = (event.offsetX / canvas.clientWidth) * track.durationS;
-    } else {
-      start(track).catch(fail);
-    }
-  });
-  const loudness = document.createElement("div");
-  loudness.className = "loudness";
-  const lines = track.integratedLufs === null
-    ? ["silent"] : [`${track.integratedLufs.toFixed(1)} LUFS`, `${track.truePeakDbtp.toFixed(1)} dBTP`];
-  for (const line of lines) {
-    loudness.append(line, document.createElement("br"));
-  }
-  item.append(button, title, canvas, loudness);
-  return { item, canvas };
+function wireControls(theme) {
+  const match = () => { matching.on = !matching.on; showGain(); };
+  const actions = {
+    deck, toggle, match, help, theme, next: () => step(1), previous: () => step(-1),
+    degrade: () => deck.pathway && pathways.shape(deck.pathway).catch((error) => deck.fail(error)),
+  };
+  $("toggle").addEventListener("click", toggle);
+  $("next").addEventListener("click", actions.next);
+  $("previous").addEventListener("click", actions.previous);
+  $("mute").addEventListener("click", () => { audio.muted = !audio.muted; });
+  $("match").addEventListener("click", match);
+  $("target").addEventListener("change", () => { matching.targetLufs = Number($("target").value); showGain(); });
+  listenToKeys(actions);
 }
 
 async function main() {
   config = await (await fetch("demo/config")).json();
-  for (const pathway of config.pathways) $("pathways").append(pathwayRow(pathway));
-  const { tracks } = await (await fetch("demo/tracks")).json();
-  for (const track of tracks) {
-    const { item, canvas } = trackRow(track);
-    $("tracks").append(item);
-    drawWaveform(canvas, track.peaks);
-  }
-  await showPathways();
-  setInterval(() => showPathways().catch(() => {}), BEACON_INTERVAL_MS);
+  list = new TrackList($("tracks"), { play: pick, album: (tracks) => play(tracks) });
+  pathways = new Pathways($("pathways"), config);
+  const theme = wireHeader();
   if (!window.shaka) {
     $("missing").hidden = false;
-    $("missing").textContent = "The player library is missing: run 'make players' (it needs npm), "
-      + "then start the demo again. Everything else on this page works without it.";
-    for (const button of document.querySelectorAll(".play")) button.disabled = true;
+    $("missing").textContent = "Shaka Player is missing: run 'make players', or name the folder that holds it with "
+      + "--players, and start the demo again.";
+    await refreshTracks();
     return;
   }
-  shaka.polyfill.installAll();
-  player = new shaka.Player();
-  await player.attach(audio);
-  player.getNetworkingEngine().registerRequestFilter((type, request) => {
-    const { LICENSE, KEY } = shaka.net.NetworkingEngine.RequestType;
-    if (type === LICENSE || type === KEY) {
-      request.headers.Authorization = `Bearer ${session.license.token}`;
-      if (type === LICENSE) request.headers["Content-Type"] = "application/json";
-    }
-  });
-  player.addEventListener("error", (event) => fail(event.detail));
-  trimShaka(player);
-  teachShaka(player, shaka, config.pathways);
-  player.configure({ streaming: { bufferingGoal: BUFFER_S } });
-  performance.setResourceTimingBufferSize(5000);
-  setInterval(showStatus, STATUS_INTERVAL_MS);
-  setInterval(() => session?.beacon().catch(() => {}), BEACON_INTERVAL_MS);
-  let lastBeat = 0;
-  setInterval(() => {
-    if (session && performance.now() - lastBeat > session.answer.heartbeatS * 1000) {
-      lastBeat = performance.now();
-      session.beat("heartbeat").catch(fail);
-    }
-  }, 1000);
-  audio.addEventListener("ended", () => session?.beat("end").catch(() => {}));
-  window.demo = { player, audio, session: () => session, pathway: currentPathway };
+  deck = await Deck.open(audio, config, window.shaka);
+  matching = new Matching(audio);
+  strip = new Strip($("strip"), deck, config.pathways);
+  wave = new Waveform($("wave"), (fraction) => deck.seek(fraction * deck.duration));
+  wave.show([0, 0]);
+  makeSlider($("wave"), deck);
+  watch();
+  wireControls(theme);
+  setInterval(showTime, STATUS_INTERVAL_MS);
+  window.demo = { deck, matching, strip };
+  await refreshTracks();
 }
 
-main().catch(fail);
+main().catch((error) => { $("error").textContent = error.message; });

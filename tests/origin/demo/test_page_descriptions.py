@@ -7,10 +7,12 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from cli import wire
 from core.home import Home
-from origin.demo.page_server import DemoPage, create_page_app
+from origin.demo.page_server import DemoPage, create_page_app, listen_on
+from origin.demo.preparation import Preparation
 from packager.manifest import presentation
 from packager.manifest.places import presentation_key
 from tests.origin.conftest import entry_of, make_presentation
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize("change", [{"track_id": "other"}, {"title": "Other"}])
@@ -22,12 +24,18 @@ async def test_a_description_of_something_else_is_not_shown(tmp_path, change):
     other = presentation.encode(dataclasses.replace(described, **change))
     await store.put_if_absent(presentation_key("song", described.generation), other)
     page = DemoPage(
-        port=0, players=tmp_path, catalogue=catalogue, store=store, user_secret=b"u" * 32
+        port=free_port("127.0.0.1", "127.0.0.2"),
+        players=tmp_path,
+        catalogue=catalogue,
+        store=store,
+        user_secret=b"u" * 32,
     )
 
-    async with TestClient(TestServer(create_page_app(page))) as client:
-        answer = await client.get("/demo/tracks")
+    with listen_on(page) as listeners:
+        app = create_page_app(page, listeners, Preparation())
+        async with TestClient(TestServer(app)) as client:
+            answer = await client.get("/demo/tracks")
 
-        assert answer.status == 500
-        assert (await answer.json())["type"].endswith("integrity")
+            assert answer.status == 500
+            assert (await answer.json())["type"].endswith("integrity")
     catalogue.close()
