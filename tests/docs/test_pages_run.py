@@ -64,7 +64,10 @@ def test_what_a_page_shows_is_what_happens(page, workspace):
     ports = {named: free_port() for named in PORTS}
     script = re.sub(r"\b808[012]\b", lambda found: str(ports[found[0]]), script)
     settings = {
+        "HOME": str(workspace),
         "TONEARM_SERVE_PORT": str(ports["8080"]),
+        "TONEARM_DEMO_PORT": str(free_port("127.0.0.1", "127.0.0.2")),
+        "TONEARM_DEMO_OPEN_PAGE": "0",
         "TONEARM_ROUTER_SHOW_URL": f"http://127.0.0.1:{ports['8080']}",
     }
 

@@ -52,11 +52,12 @@ def make_workspace(folder):
     """Fill *folder* with what the pages speak of.
 
     ``album/`` has two masters, ``night-drive.wav`` and ``talk.wav`` are alone; ``aac.mp4`` and
-    ``opus.webm`` are encoded; ``tonearm-data`` holds ``night-drive`` and, as an album,
+    ``opus.webm`` are encoded; ``Music/`` is the folder itself; ``tonearm-data`` holds ``night-drive`` and, as an album,
     ``long-way-1`` and ``long-way-2``.
     """
     masters = {path.stem: path for path in make_masters(folder / "made", MASTER_SECONDS)}
     (folder / "album").mkdir()
+    (folder / "Music").symlink_to(".")
     album = [f"album/{name}.wav" for name in ("long-way-1", "long-way-2")]
     for name in album:
         masters[Path(name).stem].rename(folder / name)
