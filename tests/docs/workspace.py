@@ -52,8 +52,8 @@ def make_workspace(folder):
     """Fill *folder* with what the pages speak of.
 
     ``album/`` has two masters, ``night-drive.wav`` and ``talk.wav`` are alone; ``aac.mp4`` and
-    ``opus.webm`` are encoded; ``Music/`` is the folder itself; ``tonearm-data`` holds ``night-drive`` and, as an album,
-    ``long-way-1`` and ``long-way-2``.
+    ``opus.webm`` are encoded; ``Music/`` is the folder itself, which is a reader's home;
+    ``tonearm-data`` holds ``night-drive`` and, as an album, ``long-way-1`` and ``long-way-2``.
     """
     masters = {path.stem: path for path in make_masters(folder / "made", MASTER_SECONDS)}
     (folder / "album").mkdir()
