@@ -1,16 +1,11 @@
-"""One workspace for all pages; each gets a copy."""
+"""A workspace for each page; what is in it is made once."""
 
 import pytest
 
-from tests.docs.workspace import copy_workspace, make_workspace
-
-
-@pytest.fixture(scope="session")
-def made_workspace(tmp_path_factory):
-    return make_workspace(tmp_path_factory.mktemp("pages"))
+from tests.docs.workspace import copied_workspace
 
 
 @pytest.fixture
-def workspace(made_workspace, tmp_path):
+def workspace(tmp_path_factory, tmp_path):
     """A folder of its own that holds what the pages speak of: see `make_workspace`."""
-    return copy_workspace(made_workspace, tmp_path)
+    return copied_workspace(tmp_path_factory, tmp_path)

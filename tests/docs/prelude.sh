@@ -5,11 +5,8 @@ servers=()
 
 tonearm() {
     case " $* " in
-    *" serve "*)
-        "$PYTHON" -m cli "$@" 2>>server.log &
-        servers+=($!)
-        until_ready "$(port_of "$@")"
-        ;;
+    *" serve "*) started "$(port_of "$TONEARM_SERVE_PORT" "$@")" "$@" ;;
+    *" demo "*) started "$(port_of "$TONEARM_DEMO_PORT" "$@")" "$@" ;;
     *) "$PYTHON" -m cli "$@" ;;
     esac
 }
@@ -17,16 +14,25 @@ tonearm() {
 # the one that comes with the project: a reader has one of the system
 ffmpeg() { "$FFMPEG" "$@"; }
 
+started() {
+    local port=$1
+    shift
+    "$PYTHON" -m cli "$@" >>server.log 2>&1 &
+    servers+=($!)
+    until_ready "$port"
+}
+
 port_of() {
+    local port=$1
     while [ $# -gt 0 ]; do
-        [ "$1" != --port ] || { echo "$2"; return; }
+        [ "$1" != --port ] || port=$2
         shift
     done
-    echo "$TONEARM_SERVE_PORT"
+    echo "$port"
 }
 
 until_ready() {
-    for _ in $(seq 150); do
+    for _ in $(seq 300); do
         ! curl -sf -o /dev/null "http://127.0.0.1:$1/readyz" || return 0
         sleep 0.1
     done

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import LANGUAGES, PAGES, ROOT, blocks
-from tests.docs.workspace import environment, free_ports
+from tests.docs.workspace import environment
+from tests.ports import free_port
 
 PRELUDE = (Path(__file__).parent / "prelude.sh").read_text()
 PORTS = ("8080", "8081", "8082")
@@ -60,10 +61,13 @@ def test_what_a_page_shows_is_what_happens(page, workspace):
     if missing := [name for name in ("bash", "curl") if shutil.which(name) is None]:
         pytest.skip(f"not installed: {', '.join(missing)}")
     script, expected = _script(page)
-    ports = dict(zip(PORTS, free_ports(len(PORTS)), strict=True))
+    ports = {named: free_port() for named in PORTS}
     script = re.sub(r"\b808[012]\b", lambda found: str(ports[found[0]]), script)
     settings = {
+        "HOME": str(workspace),
         "TONEARM_SERVE_PORT": str(ports["8080"]),
+        "TONEARM_DEMO_PORT": str(free_port("127.0.0.1", "127.0.0.2")),
+        "TONEARM_DEMO_OPEN_PAGE": "0",
         "TONEARM_ROUTER_SHOW_URL": f"http://127.0.0.1:{ports['8080']}",
     }
 

@@ -1,4 +1,4 @@
-"""docs/reference.md and docs/commands.md against the program: nothing missing, nothing made up."""
+"""docs/reference.md, http.md and commands.md against the program: nothing missing or made up."""
 
 import ast
 import importlib
@@ -62,6 +62,17 @@ def app(tmp_path):
     for role in ROLES:
         wiring.setup_role(role, app, options)
     return app
+
+
+def test_every_route_is_documented_and_every_documented_route_is_there(app):
+    routes = {
+        f"{route.method} {route.resource.canonical}"
+        for route in app.router.routes()
+        if route.method != "HEAD"  # every GET answers it
+    }
+    rows = re.findall(r"^\| `([A-Z*]+ /[^`]*)` \|", PAGES["docs/http.md"], re.MULTILINE)
+
+    assert set(rows) == routes
 
 
 async def test_every_metric_is_documented_with_its_labels(app, aiohttp_client):

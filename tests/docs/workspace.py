@@ -1,7 +1,6 @@
 """A folder in which the pages' examples run: masters, encoded files, a home with tracks."""
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ import imageio_ffmpeg
 
 from ingest.master.synthesis import make_masters
 from tests.docs.pages import ROOT
+from tests.once import made_once
 
 MASTER_SECONDS = 5
 LADDER = """\
@@ -48,33 +48,27 @@ def tonearm(folder, *arguments):
     ).stdout  # fmt: skip
 
 
-def make_track(folder):
-    """Put ``night-drive.wav`` and a home with it into *folder*; the other masters by name."""
-    masters = {path.stem: path for path in make_masters(folder / "made", MASTER_SECONDS)}
-    masters.pop("night-drive").rename(folder / "night-drive.wav")
-    (folder / "ladder.toml").write_text(LADDER)
-    tonearm(folder, "ingest", "--ladder", "ladder.toml", "night-drive.wav")
-    return masters
-
-
 def make_workspace(folder):
     """Fill *folder* with what the pages speak of.
 
     ``album/`` has two masters, ``night-drive.wav`` and ``talk.wav`` are alone; ``aac.mp4`` and
-    ``opus.webm`` are encoded; ``tonearm-data`` holds ``night-drive`` and, as an album,
-    ``long-way-1`` and ``long-way-2``.
+    ``opus.webm`` are encoded; ``Music/`` is the folder itself, which is a reader's home;
+    ``tonearm-data`` holds ``night-drive`` and, as an album, ``long-way-1`` and ``long-way-2``.
     """
-    masters = make_track(folder)
+    masters = {path.stem: path for path in make_masters(folder / "made", MASTER_SECONDS)}
     (folder / "album").mkdir()
+    (folder / "Music").symlink_to(".")
     album = [f"album/{name}.wav" for name in ("long-way-1", "long-way-2")]
     for name in album:
         masters[Path(name).stem].rename(folder / name)
+    masters["night-drive"].rename(folder / "night-drive.wav")
     masters["field-notes"].rename(folder / "talk.wav")
     _encode(folder, "aac.mp4", "-c:a", "aac", "-b:a", "128k")
     _encode(folder, "opus.webm", "-c:a", "libopus", "-b:a", "96k")
     (folder / "samples").symlink_to(ROOT / "samples")
+    (folder / "ladder.toml").write_text(LADDER)
+    tonearm(folder, "ingest", "--ladder", "ladder.toml", "night-drive.wav")
     tonearm(folder, "ingest", "--ladder", "ladder.toml", "--album", "Long Way", *album)
-    return folder
 
 
 def _encode(folder, name, *options):
@@ -92,19 +86,8 @@ def _encode(folder, name, *options):
     subprocess.run(command, cwd=folder, check=True, timeout=COMMAND_TIMEOUT_S)
 
 
-def free_ports(count):
-    """Ports of 127.0.0.1 that are free, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
-def copy_workspace(workspace, folder):
-    """A copy in *folder*, so that a page may change what it likes."""
-    subprocess.run(["cp", "-a", f"{workspace}/.", str(folder)], check=True)
-    return Path(folder)
+def copied_workspace(temporary, folder):
+    """What `make_workspace` makes, once for a run, copied to *folder*: there it may be changed."""
+    made = made_once(temporary, "pages", make_workspace)
+    subprocess.run(["cp", "-a", f"{made}/.", str(folder)], check=True)
+    return folder

@@ -13,7 +13,8 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.docs.pages import blocks
-from tests.docs.workspace import environment, free_ports, make_track, tonearm
+from tests.docs.workspace import copied_workspace, environment, tonearm
+from tests.ports import free_port
 
 READY_S = 20
 STOP_S = 25
@@ -25,14 +26,12 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("first-player")
-    make_track(folder)
-    return folder
+    return copied_workspace(tmp_path_factory, tmp_path_factory.mktemp("first-player"))
 
 
 @pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def api(home):
-    [port] = free_ports(1)
+    port = free_port()
     server = _serve(home, port)
     try:
         async with asyncio.timeout(READY_S):
