@@ -1,7 +1,6 @@
 """Read what a master is, before anything expensive is done with it."""
 
 import hashlib
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -100,8 +99,8 @@ class Fingerprint:
 def hash_master(path: Path, check: Callable[[], None] = lambda: None) -> Fingerprint:
     """Hash the file; *check* is called now and then, and may raise to end it."""
     digest = hashlib.sha256()
+    stat = path.stat()
     with path.open("rb") as file:
-        stat = os.fstat(file.fileno())
         while chunk := file.read(HASH_CHUNK_SIZE):
             digest.update(chunk)
             check()
