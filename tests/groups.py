@@ -27,7 +27,7 @@ def assign(items: list[pytest.Item]) -> None:
         fixtures = set(getattr(item, "fixturenames", ()))
         module = item.location[0]
         shared = next((group for name, group in SHARED.items() if name in fixtures), module)
-        names[item] = browsers[module] if fixtures & BROWSER_FIXTURES else shared
+        names[item] = browsers.get(module, shared)
         item.add_marker(pytest.mark.xdist_group(names[item]))
     order = {name: place for place, name in enumerate((*BROWSER_GROUPS, *SHARED.values()))}
 
