@@ -31,8 +31,8 @@ def music(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory, music, node_modules):
-    """A demo of that folder, and of a file that is not there."""
+def own(tmp_path_factory, music, node_modules, browser):
+    """A demo of that folder, and of a file that is not there; *browser* as in `test_demo`."""
     folder = tmp_path_factory.mktemp("own")
     with running(folder, music, folder / "gone.wav", "--players", node_modules) as demo:
         yield demo
