@@ -31,7 +31,7 @@ def music(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory, music, node_modules, browser):
+def own(tmp_path_factory, music, node_modules, browser):  # noqa: ARG001  fixtures choose a worker
     """A demo of that folder, and of a file that is not there; *browser* as in `test_demo`."""
     folder = tmp_path_factory.mktemp("own")
     with running(folder, music, folder / "gone.wav", "--players", node_modules) as demo:
