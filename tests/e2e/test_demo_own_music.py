@@ -97,7 +97,7 @@ async def test_a_folder_without_music_is_refused_at_once(tmp_path):
     "host, beyond", [("127.0.0.1", 0), ("127.0.0.2", 0), ("127.0.0.1", 1), ("127.0.0.1", 2)]
 )
 async def test_a_taken_port_is_noticed_before_there_is_work(tmp_path, host, beyond):
-    port = free_port("127.0.0.1", "127.0.0.2")
+    port = free_port("127.0.0.1", "127.0.0.2", following=2)
     with socket.create_server((host, port + beyond)):
         demo = start(tmp_path, port=port)
         code = demo.process.wait(START_S)
