@@ -14,10 +14,14 @@ _OWN = FIRST + _SPAN * (int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]) % 
 _numbers = itertools.cycle(random.SystemRandom().sample(range(_OWN, _OWN + _SPAN), _SPAN))
 
 
-def free_port(*hosts: str) -> int:
-    """A port of this worker that is free on each of *hosts*, else on 127.0.0.1."""
+def free_port(*hosts: str, following: int = 0) -> int:
+    """A port of this worker that is free on each of *hosts*, else on 127.0.0.1.
+
+    So are the *following* ones.
+    """
     for port in itertools.islice(_numbers, _SPAN):
-        if all(_is_free(host, port) for host in hosts or ("127.0.0.1",)):
+        ports = range(port, port + 1 + following)
+        if all(_is_free(host, number) for host in hosts or ("127.0.0.1",) for number in ports):
             return port
     raise OSError(f"no free port from {_OWN} to {_OWN + _SPAN - 1}")
 

@@ -78,7 +78,7 @@ def start(folder, *arguments, home=None, port=None, sigint=signal.SIG_DFL):
     """The process; *sigint* is what whoever starts it does with that signal."""
     folder.mkdir(parents=True, exist_ok=True)
     home = home or folder / "home"
-    port = port or free_port("127.0.0.1", "127.0.0.2")
+    port = port or free_port("127.0.0.1", "127.0.0.2", following=2)
     out = folder / "out.txt"
     command = [sys.executable, "-m", "cli", "--home", str(home), "demo", "--no-open"]
     before = signal.signal(signal.SIGINT, sigint)  # handed down to the process

@@ -27,8 +27,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory, node_modules):
-    """A demo of synthesised music."""
+def demo(tmp_path_factory, node_modules, browser):  # noqa: ARG001  fixtures choose a worker
+    """A demo of synthesised music; with *browser*, so that all its tests share a worker."""
     folder = tmp_path_factory.mktemp("demo")
     with running(folder, "--seconds", SECONDS, "--players", node_modules) as demo:
         yield demo

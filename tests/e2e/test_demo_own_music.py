@@ -31,8 +31,8 @@ def music(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory, music, node_modules):
-    """A demo of that folder, and of a file that is not there."""
+def own(tmp_path_factory, music, node_modules, browser):  # noqa: ARG001  fixtures choose a worker
+    """A demo of that folder, and of a file that is not there; *browser* as in `test_demo`."""
     folder = tmp_path_factory.mktemp("own")
     with running(folder, music, folder / "gone.wav", "--players", node_modules) as demo:
         yield demo
@@ -97,7 +97,7 @@ async def test_a_folder_without_music_is_refused_at_once(tmp_path):
     "host, beyond", [("127.0.0.1", 0), ("127.0.0.2", 0), ("127.0.0.1", 1), ("127.0.0.1", 2)]
 )
 async def test_a_taken_port_is_noticed_before_there_is_work(tmp_path, host, beyond):
-    port = free_port("127.0.0.1", "127.0.0.2")
+    port = free_port("127.0.0.1", "127.0.0.2", following=2)
     with socket.create_server((host, port + beyond)):
         demo = start(tmp_path, port=port)
         code = demo.process.wait(START_S)

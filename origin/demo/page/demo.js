@@ -238,6 +238,7 @@ async function main() {
   matching = new Matching(audio);
   strip = new Strip($("strip"), deck, config.pathways);
   wave = new Waveform($("wave"), (fraction) => deck.seek(fraction * deck.duration));
+  wave.progress(null);
   wave.show([0, 0]);
   makeSlider($("wave"), deck);
   watch();

@@ -3,6 +3,7 @@
 
 const WINDOW_MS = 60_000;
 const REDRAW_MS = 250;
+const CALM_REDRAW_MS = 2000; // for people who asked for less motion
 const MAX_FIRST_BYTE_MS = 2000;
 const MIN_FIRST_BYTE_MS = 1;
 const MAX_BUFFER_S = 14;
@@ -16,6 +17,8 @@ export class Strip {
     Object.assign(this, { canvas, deck, pathways, requests: [], firstBytes: [], buffer: [], marks: [] });
     deck.addEventListener("request", ({ detail }) => this.requests.push(detail));
     deck.addEventListener("firstbyte", ({ detail }) => this.firstBytes.push(detail));
+    this.calm = matchMedia("(prefers-reduced-motion: reduce)");
+    this.drawnAt = 0;
     this.sizes = new ResizeObserver(() => this.draw());
     this.sizes.observe(canvas);
     setInterval(() => this.tick(), REDRAW_MS);
@@ -35,7 +38,8 @@ export class Strip {
     // the last request before the window says what plays at its left edge
     const old = this.requests.findLastIndex(({ at }) => now - at > WINDOW_MS);
     if (old > 0) this.requests.splice(0, old);
-    if (!document.hidden) this.draw(now);
+    const due = now - this.drawnAt >= (this.calm.matches ? CALM_REDRAW_MS : 0);
+    if (due && !document.hidden) this.draw(now);
   }
 
   draw(now = performance.now()) {
@@ -44,6 +48,7 @@ export class Strip {
     const width = canvas.clientWidth;
     const height = canvas.clientHeight;
     if (!width || !height) return;
+    this.drawnAt = now;
     canvas.width = width * scale;
     canvas.height = height * scale;
     const context = canvas.getContext("2d");

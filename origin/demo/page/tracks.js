@@ -68,7 +68,7 @@ export class TrackList {
     button.addEventListener("click", () => this.actions.play(track));
     const title = element("div", { className: "title" },
       element("span", { textContent: track.title, title: track.title }),
-      element("small", { textContent: [track.artist, clock(track.durationS), `${track.renditions} rungs`]
+      element("small", { textContent: [track.artist, clock(Math.round(track.durationS)), `${track.renditions} rungs`]
         .filter(Boolean).join(" · ") }));
     const canvas = element("canvas", { ariaHidden: "true" });
     const { lufs, truePeakDbtp } = track.loudness ?? {};

@@ -24,7 +24,7 @@ async def test_a_description_of_something_else_is_not_shown(tmp_path, change):
     other = presentation.encode(dataclasses.replace(described, **change))
     await store.put_if_absent(presentation_key("song", described.generation), other)
     page = DemoPage(
-        port=free_port("127.0.0.1", "127.0.0.2"),
+        port=free_port("127.0.0.1", "127.0.0.2", following=2),
         players=tmp_path,
         catalogue=catalogue,
         store=store,
