@@ -18,6 +18,7 @@ from core.grants import User, sign_user
 from core.model import Loudness, Tier
 from core.serving import listen
 from core.storage import ObjectStore
+from core.strict_json import read_object
 from core.telemetry import Metrics, open_log
 from core.web import create_app
 from origin.demo.pathway_shaper import PathwayShaper, Shape
@@ -327,11 +328,11 @@ async def _measured(page: DemoPage) -> dict[str, float]:
 async def _shape(request: web.Request) -> web.Response:
     demo = request.app[DEMO]
     try:
-        wish = await request.json()
+        wish = read_object(await request.read())
         name, degraded = wish["pathway"], wish["degraded"] is True
-    except (ValueError, KeyError, TypeError):
+    except KeyError:
         raise InvalidInputError("say which pathway, and degraded true or false") from None
-    if name not in demo.shapers:
+    if not isinstance(name, str) or name not in demo.shapers:
         raise NotFoundError("there is no such pathway")
     demo.shapers[name].shape = DEGRADED if degraded else HEALTHY[name]
     demo.degraded[name] = degraded

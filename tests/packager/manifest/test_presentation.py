@@ -188,6 +188,9 @@ def test_a_missing_field_is_refused(place):
         re.sub(rb'"channels":2', rb'"channels":9223372036854775808', SMALL),
         re.sub(rb'"channels":2', rb'"channels":true', SMALL),
         re.sub(rb'"format":1', rb'"clear_lead":0,"format":1', SMALL),
+        SMALL.replace(b'"format":1', b'"format":1,"x":"\xff"'),
+        SMALL.replace(b'"format":1', b'"format":1,"x":' + b"[" * 5000 + b"]" * 5000),
+        SMALL.replace(b'"format":1', b'"format":"\\ud800"'),
     ],
     ids=lambda data: str(len(data)),
 )
