@@ -8,7 +8,7 @@ import re
 import pytest
 
 from cdn_router import beacons, belief, chooser, probes, router, scoring, steering
-from core import cmcd, grants, serving, web
+from core import cmcd, grants, keyring, serving, web
 from core.model import Codec
 from ingest.encode import ladder, neighbours
 from ingest.encode.ladder import MUSIC
@@ -86,6 +86,7 @@ SENTENCES = [
     ("docs/production.md", "Clocks are right within {} s", grants.CLOCK_SKEW_S),
     ("docs/production.md", "wait after {} refusals", DENIALS.denials),
     ("docs/production.md", "have up to {} seconds", WORDS[2 * SHUTDOWN_S]),
+    ("docs/production.md", "at least {} bytes. JWKS", keyring.MIN_SECRET_SIZE),
     ("docs/keys.md", "refused {} times in a minute", DENIALS.denials),
     ("docs/keys.md", "of up to {} later periods", vault.MAX_PERIODS),
     ("docs/keys.md", "{} in a transaction", vault.REWRAP_BATCH),
