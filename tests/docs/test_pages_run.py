@@ -66,7 +66,7 @@ def test_what_a_page_shows_is_what_happens(page, workspace):
     settings = {
         "HOME": str(workspace),
         "TONEARM_SERVE_PORT": str(ports["8080"]),
-        "TONEARM_DEMO_PORT": str(free_port("127.0.0.1", "127.0.0.2")),
+        "TONEARM_DEMO_PORT": str(free_port("127.0.0.1", "127.0.0.2", following=2)),
         "TONEARM_DEMO_OPEN_PAGE": "0",
         "TONEARM_ROUTER_SHOW_URL": f"http://127.0.0.1:{ports['8080']}",
     }
