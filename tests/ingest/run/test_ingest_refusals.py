@@ -30,7 +30,7 @@ OPTIONS = {
     "a clear lead of more than an hour": (["--clear-lead", "3601"], "not in the range"),
     "no jobs at all": (["--jobs", "0"], "not in the range"),
     "a scheme that nobody knows": (["--scheme", "rot13"], "rot13"),
-    "a clear lead that is no number": (["--clear-lead", "nan"], "is no number"),
+    "a clear lead that is no number": (["--clear-lead", "nan"], "not finite"),
     "a report in no folder": (["--report", "{folder}/missing/report.json"], "is no folder"),
     "a report below a file": (["--report", "{folder}/not.toml/report.json"], "is no folder"),
     "an ffmpeg that is not there": (["--ffmpeg", "nowhere"], "is not there"),
