@@ -215,19 +215,20 @@ def test_workers_draw_their_ports_from_ranges_of_their_own():
     assert free_port() != free_port()
 
 
-def test_browser_tests_make_two_groups_and_begin_before_the_rest(run):
-    _, said = run(
-        """
+def test_a_module_with_a_browser_is_one_group_and_begins_before_the_rest(run, tmp_path):
+    (tmp_path / "test_first.py").write_text("def test_sum(): pass")
+    source = """
 import pytest
 @pytest.fixture
 def player(): pass
+def test_plain(): pass
 def test_sound(player): pass
-def test_sum(): pass
-""",
-        *("-n", "1", "--dist", "loadgroup", "--no-loadscope-reorder"),
-    )
+"""
+    workers = ("-n", "1", "--dist", "loadgroup", "--no-loadscope-reorder")
+    _, said = run(source, *workers, str(tmp_path / "test_first.py"))
 
     assert re.findall(r"PASSED \S+::(\w+)@(\S+)", said) == [
+        ("test_plain", "browser-1"),
         ("test_sound", "browser-1"),
-        ("test_sum", "test_it.py"),
+        ("test_sum", "test_first.py"),
     ]

@@ -136,8 +136,23 @@ async def test_the_router_leaves_a_pathway_that_fails(run_router, shapers, pathw
 async def test_one_process_of_a_region_probes_for_all(run_router, pathways):
     state = MemoryState()
     limits = Limits(probe_interval_s=0.2, epoch_s=0.1)
+    began_s = asyncio.get_running_loop().time()
     services = [await run_router(pathways=pathways, limits=limits, state=state) for _ in range(3)]
-    await asyncio.sleep(1.5)
+    async with asyncio.timeout(20):
+        probes = 0.0
+        while probes < 6:
+            await asyncio.sleep(0.1)
+            probes = await _probes_of_one(services)
+    elapsed_s = asyncio.get_running_loop().time() - began_s
+
+    # a turn lasts nine tenths of the interval; each for itself would be three times as many
+    assert probes <= 1 + elapsed_s / (0.9 * limits.probe_interval_s)
+    for service in services:
+        assert service.router.order("s", "ww")[0].id == "one"
+
+
+async def _probes_of_one(services):
+    """Probes of the pathway `one`, as all of them count them."""
     probes = 0.0
     for service in services:
         text = await (await service.get("/metrics")).text()
@@ -146,6 +161,4 @@ async def test_one_process_of_a_region_probes_for_all(run_router, pathways):
             for line in text.splitlines()
             if line.startswith('router_probes_total{pathway="one"')
         )
-        assert service.router.order("s", "ww")[0].id == "one"
-
-    assert 3 <= probes <= 10
+    return probes

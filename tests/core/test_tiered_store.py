@@ -322,7 +322,7 @@ async def test_no_read_fails_while_objects_move(sides, tmp_path):
             await asyncio.sleep(0)
 
     async def move():
-        for _ in range(12):
+        for _ in range(5):
             await mover.demote(files)
             await mover.promote(files)
         done.set()
