@@ -14,7 +14,9 @@ from tests.levels import LEVELS, NOT_STARTED, Level
 GOLDEN = Path(__file__).parent / "golden"
 
 # a shared machine is slow at times; a slow example is not a wrong one
-hypothesis.settings.register_profile("tonearm", deadline=None)
+hypothesis.settings.register_profile(
+    "tonearm", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("tonearm")
 
 
