@@ -77,7 +77,7 @@ def _from_json(item: Any) -> Report:
     if not isinstance(item, dict):
         raise InvalidInputError("a report is not an object", hint=_HINT)
     pathway, failed = item.get("pathway"), item.get("failed", False)
-    if not isinstance(pathway, str) or not PATHWAY_ID.fits(pathway) or not isinstance(failed, bool):
+    if not PATHWAY_ID.fits(pathway) or not isinstance(failed, bool):
         raise InvalidInputError("a report does not name its pathway", hint=_HINT)
     rtt_ms, first_byte_ms = (_number(item.get(name)) for name in ("rttMs", "firstByteMs"))
     if failed:

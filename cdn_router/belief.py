@@ -2,7 +2,6 @@
 
 Theory of operation. A `Cell` is a handful of numbers that move only when it is told something: a
 measurement, or that time has passed. It waits for nobody, knows no clock, and has a fixed size.
-Two cells of one pathway can be merged, in either order.
 
 Latency is y = ln(start_ms) of a cold start, where a sum of relative errors is meaningful, kept in
 discounted sums (`Tally`). Before a measurement counts, the cell is faded to its time: latency and
@@ -150,13 +149,6 @@ class Tally:
         self.sum_y *= factor
         self.sum_yy *= factor
 
-    def plus(self, other: "Tally") -> "Tally":
-        """The sum of two tallies of the same age."""
-        return Tally(
-            self.n + other.n, self.sum_y + other.sum_y, self.sum_yy + other.sum_yy,
-            self.attempts + other.attempts, self.errors + other.errors,
-        )  # fmt: skip
-
 
 def _kept(weight: float, half_lives: float) -> float:
     if weight <= FLOOR_SAMPLES:
@@ -206,7 +198,7 @@ class Breaker:
 
 @dataclass(slots=True)
 class Cell:
-    """The belief of one pathway in one region; fixed size, mergeable.
+    """The belief of one pathway in one region; of a fixed size.
 
     Attributes:
         srtt_ms: Smoothed round trip of the probes (RFC 6298); None before the first.
@@ -343,31 +335,6 @@ class Cell:
         self.probe.n, self.probe.sum_y, self.probe.sum_yy = since.n, since.sum_y, since.sum_yy
 
 
-def merge(one: Cell, other: Cell) -> Cell:
-    """What both cells saw together, as of the later one; the order does not matter."""
-    now_s = max(one.at_s, other.at_s)
-    for cell in (one, other):
-        cell.fade_to(now_s)
-    weights = (one.probe.n, other.probe.n)
-    heavier = max((one, other), key=lambda c: (c.probe.n, c.srtt_ms or 0.0, c.rttvar_ms))
-    return Cell(
-        probe=one.probe.plus(other.probe),
-        listeners=[a.plus(b) for a, b in zip(one.listeners, other.listeners, strict=True)],
-        breaker=max(
-            (one.breaker, other.breaker), key=lambda b: (b.since_s, b.state, b.good, b.trips)
-        ),
-        srtt_ms=_weighted((one.srtt_ms, other.srtt_ms), weights),
-        rttvar_ms=heavier.rttvar_ms,
-        excursion=one.excursion.plus(other.excursion),
-        rising=max(one.rising, other.rising),
-        falling=max(one.falling, other.falling),
-        worse_s=max(one.worse_s, other.worse_s),
-        heard_s=max(one.heard_s, other.heard_s),
-        misses=max(one.misses, other.misses),
-        at_s=now_s,
-    )
-
-
 def bucket_of(session: str) -> int:
     """The bucket that all reports of *session* fall into."""
     return blake2b(session.encode(), digest_size=1, person=b"bucket").digest()[0] % BUCKETS
@@ -375,13 +342,3 @@ def bucket_of(session: str) -> int:
 
 def _winsorised(y: float, centre: float) -> float:
     return min(max(y, centre - WINSOR_Y), centre + WINSOR_Y)
-
-
-def _weighted(
-    values: tuple[float | None, float | None], weights: tuple[float, float]
-) -> float | None:
-    known = [(v, w) for v, w in zip(values, weights, strict=True) if v is not None]
-    total = sum(w for _, w in known)
-    if not total:
-        return known[0][0] if len(known) == 1 else None
-    return sum(v * w for v, w in known) / total

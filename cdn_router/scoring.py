@@ -96,7 +96,7 @@ class Lead:
 
 @dataclass(slots=True)
 class Table:
-    """All beliefs and orders of a router; bounded, mergeable, and deterministic.
+    """All beliefs and orders of a router; bounded and deterministic.
 
     Attributes:
         pathways: Ids in the operator's order of preference, which decides between equals.

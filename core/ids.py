@@ -10,7 +10,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 from uuid import UUID
 
 from core.errors import InvalidInputError
@@ -63,7 +63,7 @@ class Form:
     pattern: str
     hint: str
 
-    def fits(self, value: object) -> bool:
+    def fits(self, value: object) -> TypeGuard[str]:
         """Whether *value* is such a text."""
         return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
 
@@ -73,7 +73,7 @@ class Form:
         Raises:
             InvalidInputError: It is none; *field* says where it was read.
         """
-        if isinstance(value, str) and re.fullmatch(self.pattern, value):
+        if self.fits(value):
             return value
         place = f"{field}: " if field else ""
         given = ascii(value[:MAX_SHOWN]) if isinstance(value, str) else "what is there"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import click
 
 from core.errors import InvalidInputError
-from core.ids import PATHWAY_ID, REGION
+from core.ids import EVERYWHERE, PATHWAY_ID, REGION
 from core.model import Pathway
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
@@ -134,7 +134,9 @@ def _base_of(url: str) -> str | None:
     callback=_pathways,
     help="A CDN that players may be sent to; may be given several times.",
 )
-@click.option("--region", default="ww", show_default=True, help="Region this router measures from.")
+@click.option(
+    "--region", default=EVERYWHERE, show_default=True, help="Region this router measures from."
+)
 @click.option("--public-url", metavar="URL", help="Where players reach this process.")
 @click.option("--license-base", metavar="URL", default="", help="Public base of the key server.")
 @click.option("--router-url", metavar="URL", help="The router to ask, if it is another process.")

@@ -121,8 +121,6 @@ async def _problems(request: web.Request, handler: Handler) -> web.StreamRespons
         return web.Response(status=204, headers=PREFLIGHT)
     try:
         return await handler(request)
-    except asyncio.CancelledError:
-        raise
     except Exception as error:  # the last line: whatever it is gets an answer
         if isinstance(error, web.HTTPException) and error.status < 400:
             raise
@@ -150,9 +148,11 @@ def _broken_off(
 ) -> web.StreamResponse:
     """End an answer whose head is sent: a problem would be written into its body.
 
-    Only a broken connection can still say that the body is incomplete.
+    Only a broken connection can still say that the body is incomplete. A client that has gone away
+    or takes nothing more is no failure of ours.
     """
-    _log_failure(request, error)
+    if not isinstance(error, ConnectionError | TimeoutError):
+        _log_failure(request, error)
     if request.transport is not None:
         request.transport.abort()
     return begun

@@ -22,7 +22,7 @@ from core.grants import (
     open_user,
     sign_user,
 )
-from core.ids import URL_KEY_ID
+from core.ids import EVERYWHERE, URL_KEY_ID
 from core.keyring import KeyRing
 from core.model import Tier
 from core.output import format_time, json_option, print_fields, print_json, print_line
@@ -106,7 +106,9 @@ def token() -> None:
     show_default=True,
     help="The best tier of the listener's plan.",
 )
-@click.option("--region", default="ww", show_default=True, help="The listener's rights region.")
+@click.option(
+    "--region", default=EVERYWHERE, show_default=True, help="The listener's rights region."
+)
 @click.option(
     "--devices",
     type=click.IntRange(1, MAX_DEVICES),

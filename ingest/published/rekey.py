@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.catalogue import Catalogue, Status, Track
-from core.errors import ConflictError, IntegrityError, InvalidInputError, NotFoundError
+from core.errors import ConflictError, IntegrityError, InvalidInputError
 from core.keysource import KeyRequest, KeySource
 from core.model import (
     ContentKey,
@@ -29,12 +29,12 @@ from core.model import (
 )
 from core.storage.protocol import ObjectStore
 from ingest.encode.workspace import Workspace, opened
-from ingest.run.assemble import PackagedRung, check_ivs, packaged_path
+from ingest.published.tracks import track_named
+from ingest.run.assemble import PackagedRung, check_ivs, packaged_path, prove
 from ingest.run.plan import check_license_base
 from ingest.run.release import Release, extra_objects, release
 from packager.cmaf.reopen import reopen
 from packager.cmaf.segmenter import Output, package
-from packager.cmaf.verify import verify_file
 from packager.manifest import presentation as presentations
 from packager.manifest.places import REPORT, WAVEFORM, generation_prefix
 from packager.manifest.published import fetch_presentation
@@ -103,9 +103,7 @@ async def rotate(track_id: str, parts: Rekeying) -> KeyRotation:
 
 
 def _published(catalogue: Catalogue, track_id: str) -> Track:
-    track = catalogue.get(track_id)
-    if track is None:
-        raise NotFoundError(f"there is no track {track_id}", hint="see: tonearm track list")
+    track = track_named(catalogue, track_id)
     if track.status is Status.WITHDRAWN:
         raise ConflictError(f"the track {track_id} is withdrawn", hint="`tonearm track restore` it")
     return track
@@ -198,8 +196,4 @@ class _Rotating:
         )
         if replace(new, files=()) != replace(old, files=()):
             raise IntegrityError(f"{old.name} did not come out as it was")
-        verified = {
-            file.drm: verify_file(outputs[file.drm].path, new, file, outputs[file.drm].key)
-            for file in new.files
-        }
-        return PackagedRung(new, verified)
+        return prove(new, outputs)

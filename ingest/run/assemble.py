@@ -116,6 +116,15 @@ def package_rung(order: PackageOrder) -> PackagedRung:
         album_loudness=order.album_loudness,
         encryption=order.encryption,
     )
+    return prove(rendition, outputs)
+
+
+def prove(rendition: Rendition, outputs: Mapping[DrmProfile, Output]) -> PackagedRung:
+    """*rendition*, every file of which was decrypted and is what the encoder made.
+
+    Raises:
+        IntegrityError: One is not.
+    """
     verified = {
         file.drm: verify_file(outputs[file.drm].path, rendition, file, outputs[file.drm].key)
         for file in rendition.files

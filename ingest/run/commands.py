@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 from core.errors import InvalidInputError, UnavailableError
+from core.ids import EVERYWHERE
 from core.output import error_lines, escaped, json_option, print_json
 from core.wiring import Wiring
 from packager.folder.commands import CBCS_PATTERN, CLEAR_LEAD
@@ -49,7 +50,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--title", help="Of a single master [its tag, else its name].")
 @click.option("--artist", help="Of all masters [their tags].")
 @click.option("--track-id", metavar="ID", help="Of a single master [its ISRC, else its name].")
-@click.option("--regions", default="ww", show_default=True, help="Rights-region groups, a,b,...")
+@click.option(
+    "--regions", default=EVERYWHERE, show_default=True, help="Rights-region groups, a,b,..."
+)
 @click.option(
     "--license-base",
     metavar="URL",

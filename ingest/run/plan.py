@@ -118,8 +118,8 @@ def beside(alone: Plan, rolls: Rolls) -> Plan:
 def _recipe_sha256(settings: str, fitted: Fit, options: Options) -> str:
     rungs = [(r.name, r.codec, r.bitrate_bps, r.tier, r.channels) for r in fitted.rungs]
     recipe: list[object] = [settings, rungs, SEGMENT_MS]
-    how = options.encryption
-    choices = [how.clear_segments, how.full_pattern, options.license_base]
+    encryption = options.encryption
+    choices = [encryption.clear_segments, encryption.full_pattern, options.license_base]
     if any(choices):  # without one, hashes stay what they were before there was a choice
         recipe.append(choices)
     return hashlib.sha256(json.dumps(recipe).encode()).hexdigest()

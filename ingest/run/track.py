@@ -4,9 +4,10 @@
 
 What moves are frozen values: a `Plan` comes in, `Admission`, `Encoded`, `PackagedRung` and
 `Presentation` follow, an `Outcome` goes out. The heavy steps (`hash_master`, `encode`,
-`package_rung`) are functions of such values and of nothing else, so that another process or machine
-can run them. The thin ones, which ask the catalogue, the store and the key source, are at the rim:
-here they are called, in `current` and `release` they are.
+`package_rung`) are functions of such values alone, so that another process or machine can run them;
+what this process adds, a way to be stopped and one to say how far they are, they can do without.
+The light steps ask the catalogue, the store and the key source. They stand in `current` and
+`release`, and `run_track` calls all of them in their order.
 
 What is true at each step. Before *encode* nothing was written. Before *package* every rung lies
 checked and marked in the workspace; a run that dies from here on leaves it there for the next one.

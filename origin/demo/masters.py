@@ -53,18 +53,18 @@ def select_masters(paths: Iterable[Path]) -> Selection:
     A path that does not exist is selected, too: `ingest` says best what is wrong with it.
     """
     selection = Selection()
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for path in paths:
         if not path.is_dir():
-            found[path.absolute()] = None
+            files[path.absolute()] = None
             continue
         inside = sorted(_audio_files(path))
         if not inside:
             hint = f"files that end in {', '.join(sorted(AUDIO_SUFFIXES))} are looked for"
             selection.refused.append(Refusal(str(path), "there is no audio file in it", hint))
-        found.update(dict.fromkeys(file.absolute() for file in inside))
-    selection.masters = list(found)[:MAX_MASTERS]
-    left_out = len(found) - len(selection.masters)
+        files.update(dict.fromkeys(file.absolute() for file in inside))
+    selection.masters = list(files)[:MAX_MASTERS]
+    left_out = len(files) - len(selection.masters)
     if left_out:
         reason = f"left out: a demo plays {MAX_MASTERS} tracks"
         selection.refused.append(Refusal(f"{left_out} more files", reason, "name fewer"))

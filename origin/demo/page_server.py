@@ -15,6 +15,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, web
 from core.catalogue import Catalogue, TrackEntry
 from core.errors import InvalidInputError, NotFoundError
 from core.grants import User, sign_user
+from core.ids import EVERYWHERE
 from core.model import Loudness, Tier
 from core.serving import listen
 from core.storage import ObjectStore
@@ -288,7 +289,7 @@ async def _user_token(request: web.Request) -> web.Response:
     tier = request.query.get("tier", "")
     if tier not in list(Tier):
         raise InvalidInputError("there is no such tier", hint="low, normal, high or lossless")
-    user = User("demo-listener", Tier(tier), "ww")
+    user = User("demo-listener", Tier(tier), EVERYWHERE)
     secret = request.app[DEMO].page.user_secret
     token = sign_user(user, secret, now_s=int(time.time()), ttl_s=USER_TTL_S)
     return web.json_response({"token": token}, headers={"Cache-Control": "no-store"})

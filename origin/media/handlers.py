@@ -10,10 +10,9 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from core.errors import IntegrityError, ToolkitError
+from core.errors import IntegrityError
 from core.grants import UrlGrant, signature_error
 from core.model import DrmProfile, MediaFile
-from core.web import LOG, REQUEST_ID
 from origin.dependencies import Origin
 from origin.media import manifests
 from origin.media.answers import (
@@ -189,12 +188,9 @@ class Media:
                 status=answer.status, headers=answer.headers | timings.headers(None)
             )
             await response.prepare(request)
-            try:
-                await _write(response, first)
-                async for chunk in chunks:
-                    await _write(response, chunk)
-            except (ToolkitError, ConnectionError, TimeoutError) as error:
-                _cut_off(request, error)
+            await _write(response, first)
+            async for chunk in chunks:
+                await _write(response, chunk)
             return response
         finally:
             await chunks.aclose()
@@ -267,14 +263,3 @@ def _in_memory(
 async def _write(response: web.StreamResponse, chunk: bytes) -> None:
     async with asyncio.timeout(STALL_TIMEOUT_S):
         await response.write(chunk)
-
-
-def _cut_off(request: web.Request, error: Exception) -> None:
-    """Headers are gone: only a broken connection can still say that the body is incomplete."""
-    if isinstance(error, ToolkitError):
-        request.app[LOG].error(
-            "stream broken off",
-            extra={"fields": {"request": request[REQUEST_ID], "error": type(error).__name__}},
-        )
-    if request.transport is not None:
-        request.transport.abort()

@@ -321,12 +321,12 @@ def _region(regions: tuple[str, ...], listener: str) -> str:
 
 
 def _profile(p: Presentation, wish: DrmProfile | None) -> DrmProfile:
-    made = {f.drm for r in p.renditions for f in r.files}
-    if wish is not None and wish not in made:
+    profiles = {f.drm for r in p.renditions for f in r.files}
+    if wish is not None and wish not in profiles:
         raise NotFoundError(
-            f"this track is not published as {wish}", hint=f"it is as {', '.join(sorted(made))}"
+            f"this track is not published as {wish}", hint=f"it is as {', '.join(sorted(profiles))}"
         )
-    return wish or next(drm for drm in _PREFERENCE if drm in made)
+    return wish or next(drm for drm in _PREFERENCE if drm in profiles)
 
 
 def _tier(p: Presentation, drm: DrmProfile, plan: Tier, hint: Tier | None) -> Tier:

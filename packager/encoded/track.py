@@ -153,13 +153,13 @@ def _timing(codec: Codec, packets: PacketTiming) -> tuple[int, Timing]:
             hint="encode with a constant frame size",
         )
     media = sum(count * ticks for count, ticks in runs)
-    known = media - packets.priming if packets.samples is None else packets.samples
+    samples = media - packets.priming if packets.samples is None else packets.samples
     if codec in _WHOLE_LAST_FRAME:
         media += frame - last
-    padding = media - packets.priming - known
-    if known <= 0 or padding < 0 or packets.priming < 0:
+    padding = media - packets.priming - samples
+    if samples <= 0 or padding < 0 or packets.priming < 0:
         raise InvalidInputError(
-            f"{known} samples of music after {packets.priming} of priming do not fit"
+            f"{samples} samples of music after {packets.priming} of priming do not fit"
             f" into {media} that are encoded"
         )
-    return frame, Timing(packets.timescale, packets.priming, known, padding)
+    return frame, Timing(packets.timescale, packets.priming, samples, padding)

@@ -252,10 +252,10 @@ class _Run:
         keys = [protection.key_at(number) for number in range(count)]
         used = self._sealed.get(own[0].description.kid, 0)
         self._sealed[own[0].description.kid] = used + count
-        said = whole_segment.tags(keys, used)
+        key_tags = whole_segment.tags(keys, used)
         path = self._below(file.drm) / places.whole_name(rendition.name)
-        sizes = cut(path, file, whole_segment.sealing(keys, said))
-        self.whole[rendition.name] = said
+        sizes = cut(path, file, whole_segment.sealing(keys, key_tags))
+        self.whole[rendition.name] = key_tags
         as_played = whole_segment.resized(file, sizes, rendition.segment_ticks, rendition.timing)
         self._progress(f"{rendition.name}: {count} segments verified")
         return replace(rendition, files=(as_played,))

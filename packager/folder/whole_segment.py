@@ -62,11 +62,11 @@ def _iv(key: ContentKey, number: int) -> bytes:
     return ((int.from_bytes(key.iv, "big") + number) % _IV_END).to_bytes(BLOCK, "big")
 
 
-def sealing(keys: SegmentKeys, said: Sequence[HlsKeyTag | None]) -> Sealing:
+def sealing(keys: SegmentKeys, key_tags: Sequence[HlsKeyTag | None]) -> Sealing:
     """What encrypts each segment with its key, and proves that it decrypts to itself."""
 
     def seal(number: int, clear: bytes) -> bytes:
-        key, tag = keys[number], said[number]
+        key, tag = keys[number], key_tags[number]
         sealed = _encrypted(clear, key, tag)
         if _decrypted(sealed, key, tag) != clear:
             raise IntegrityError(f"segment {number + 1} does not decrypt to itself")

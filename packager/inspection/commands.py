@@ -22,12 +22,12 @@ def inspect(ctx: click.Context, where: str, *, everything: bool, as_json: bool) 
 
     shown = inspection.MAX_SHOWN_FRAGMENTS if everything else inspection.SHOWN_FRAGMENTS
     with open_media(where) as (name, source):
-        found = inspection.inspect(source, shown_fragments=shown)
+        result = inspection.inspect(source, shown_fragments=shown)
     if as_json:
-        print_json(inspection.as_json(found, name))
+        print_json(inspection.as_json(result, name))
     else:
-        print_line(Styled(name, bold=True), f"  {found.size} bytes")
-        for parts in lines_of(found, everything=everything):
+        print_line(Styled(name, bold=True), f"  {result.size} bytes")
+        for parts in lines_of(result, everything=everything):
             print_line(*parts)
-    if found.problems:
+    if result.problems:
         ctx.exit(1)

@@ -15,29 +15,29 @@ _LONG = 24
 Line = tuple[str | Styled, ...]
 
 
-def lines_of(found: Inspection, *, everything: bool) -> Iterator[Line]:
+def lines_of(inspection: Inspection, *, everything: bool) -> Iterator[Line]:
     """The tree, the tables, and at last what is wrong."""
     yield from _heading("Boxes", "offset      size  type")
-    for node in found.boxes:
+    for node in inspection.boxes:
         yield from _tree(node, 0)
-    if found.folded:
-        yield (Styled(f"{'':>22}... {found.folded} more at the top of the file", dim=True),)
-    for track in found.tracks:
+    if inspection.folded:
+        yield (Styled(f"{'':>22}... {inspection.folded} more at the top of the file", dim=True),)
+    for track in inspection.tracks:
         yield from _track(track)
-    if found.fragments:
-        yield from _fragments(found, MAX_SHOWN_FRAGMENTS if everything else _LONG)
-    for index in found.index:
+    if inspection.fragments:
+        yield from _fragments(inspection, MAX_SHOWN_FRAGMENTS if everything else _LONG)
+    for index in inspection.index:
         word = "matches the fragments" if index["matches_fragments"] else "does not match"
         references = index.get("references", 0)
         yield (f"sidx at byte {index['offset']}: {references} references, {word}",)
-    yield from _encryption(found)
-    if found.loudness:
+    yield from _encryption(inspection)
+    if inspection.loudness:
         yield from _heading("Loudness")
-        for name, values in found.loudness.items():
+        for name, values in inspection.loudness.items():
             yield (f"{name}  {_pairs(values)}",)
-    if found.problems:
+    if inspection.problems:
         yield from _heading("Broken")
-        yield from ((Styled(problem, "red"),) for problem in found.problems)
+        yield from ((Styled(problem, "red"),) for problem in inspection.problems)
 
 
 def _heading(title: str, columns: str = "") -> Iterator[Line]:
@@ -77,8 +77,8 @@ def _track(track: Values) -> Iterator[Line]:
         yield (f"{ticks} ticks of 1/{scale} s = {ticks / scale:.6f} s",)
 
 
-def _fragments(found: Inspection, limit: int) -> Iterator[Line]:
-    rows, total = found.fragments, len(found.fragments)
+def _fragments(inspection: Inspection, limit: int) -> Iterator[Line]:
+    rows, total = inspection.fragments, len(inspection.fragments)
     yield from _heading("Fragments")
     columns = f"{'samples':>9}{'ticks':>11}{'bytes':>11}  senc"
     yield (f"{'':>6}{'track':>6}{'offset':>12}{'tfdt':>14}{columns}",)
@@ -106,11 +106,11 @@ def _row(number: int, row: Fragment) -> str:
     )
 
 
-def _encryption(found: Inspection) -> Iterator[Line]:
+def _encryption(inspection: Inspection) -> Iterator[Line]:
     yield from _heading("Encryption")
-    if not found.encryption and not found.systems:
+    if not inspection.encryption and not inspection.systems:
         yield ("none",)
-    for row in found.encryption:
+    for row in inspection.encryption:
         yield (_pairs(row),)
-    for system in found.systems:
+    for system in inspection.systems:
         yield (f"pssh  {_pairs(system)}",)

@@ -15,9 +15,7 @@ from cdn_router.belief import (
     LISTENER_MEMORY_S,
     OPEN_S,
     BreakerState,
-    Cell,
     Observation,
-    merge,
 )
 from cdn_router.scoring import MAX_REGIONS, Table, rank
 
@@ -362,21 +360,6 @@ observations = st.builds(
     rtt_ms=st.none() | st.floats(0.01, 10_000),
     first_byte_ms=st.none() | st.floats(0.01, 10_000),
 )
-
-
-def _cell(seen):
-    cell = Cell()
-    for one in seen:
-        cell.observe(one)
-    return cell
-
-
-@given(st.lists(observations, max_size=30), st.lists(observations, max_size=30))
-def test_merging_two_cells_does_not_depend_on_the_order(one, other):
-    ab, ba = merge(_cell(one), _cell(other)), merge(_cell(other), _cell(one))
-
-    assert ab == ba
-    assert ab.probe.attempts >= ab.probe.errors >= 0
 
 
 @given(st.lists(observations, max_size=60))
