@@ -117,7 +117,7 @@ def edges(master: Master, toolchain: Toolchain, children: Children | None = None
         transcode(Job(master, (), toolchain), children or Children(), consume)
     except CancelledByUserError:
         raise
-    except ToolkitError:
+    except (ToolkitError, OSError):
         return None
     return Edges(master.sample_rate, master.output_channels, head, tail)
 

@@ -19,7 +19,7 @@ from ingest.encode.neighbours import Pcm, Rolls, Sides, cut_off
 from ingest.encode.toolchain import Toolchain
 from ingest.encode.transcode import LOSSY_RATE, Job, Output, transcode
 from ingest.encode.workspace import Workspace
-from ingest.master.probe import Fingerprint, Master
+from ingest.master.probe import Master
 from ingest.measure.meters import Findings, Meters
 from packager.encoded.fast_mp4 import read_mp4
 from packager.encoded.track import EncodedTrack
@@ -33,7 +33,6 @@ class Order:
     """What to encode, and where the rungs are to lie; `rolls` is what encoders hear besides."""
 
     master: Master
-    fingerprint: Fingerprint
     rungs: tuple[Rung, ...]
     rolls: Rolls
     toolchain: Toolchain
@@ -117,7 +116,7 @@ def encode(
         for output in outputs:
             file = _rung_file(order, output.rung, output.path, findings)
             packets[output.rung] = len(file.read().sizes)
-        order.fingerprint.check(order.master.path)  # a rung is kept under the master's hash
+        order.master.state.check(order.master.path)  # a rung is kept under the master's hash
         workspace.keep(missing, findings)
     files = [_rung_file(order, rung, workspace.rung(rung), findings) for rung in order.rungs]
     for file in files:

@@ -5,7 +5,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Self
 
 from core.errors import MasterRejectedError
 from core.ids import ISRC
@@ -41,6 +42,27 @@ class Tags:
 
 
 @dataclass(frozen=True, slots=True)
+class FileState:
+    """What tells that a file is another one, or was written to: its size and time of change."""
+
+    size: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Of the file at *path*."""
+        stat = path.stat()
+        return cls(stat.st_size, stat.st_mtime_ns)
+
+    def check(self, path: Path) -> None:
+        """Raise MasterRejectedError if the file at *path* is not in this state any more."""
+        if FileState.of(path) != self:
+            raise MasterRejectedError(
+                "it was changed while it was read", hint="ingest it when it is whole"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class Master:
     """A master file that looks whole; only decoding can prove it.
 
@@ -52,6 +74,7 @@ class Master:
             codecs, one codec frame for lossy ones, whose trimming is not exactly specified.
         bitrate_bps: Of a lossy master: what its rungs may not exceed; None for lossless ones.
         pcm_md5: From FLAC's STREAMINFO.
+        state: Of the file when it was looked at: all that is read of it later must be the same.
     """
 
     path: Path
@@ -65,6 +88,7 @@ class Master:
     estimated_duration_s: float
     bitrate_bps: int | None
     pcm_md5: bytes | None
+    state: FileState
     tags: Tags
     warnings: tuple[str, ...] = field(default=())
 
@@ -79,32 +103,19 @@ class Master:
         return min(self.channels, 2)
 
 
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """Which bytes a master had when it was hashed, and the file's size and time of change then."""
+def hash_master(master: Master, check: Callable[[], None] = lambda: None) -> str:
+    """SHA-256 in hex of the file; *check* is called now and then, and may raise to end it.
 
-    sha256: str
-    size: int
-    changed_ns: int
-
-    def check(self, path: Path) -> None:
-        """Raise MasterRejectedError if the file was written to since."""
-        stat = path.stat()
-        if (stat.st_size, stat.st_mtime_ns) != (self.size, self.changed_ns):
-            raise MasterRejectedError(
-                "it was changed while it was read", hint="ingest it when it is whole"
-            )
-
-
-def hash_master(path: Path, check: Callable[[], None] = lambda: None) -> Fingerprint:
-    """Hash the file; *check* is called now and then, and may raise to end it."""
+    Raises:
+        MasterRejectedError: It is another file than the one that was probed.
+    """
     digest = hashlib.sha256()
-    stat = path.stat()
-    with path.open("rb") as file:
+    with master.path.open("rb") as file:
         while chunk := file.read(HASH_CHUNK_SIZE):
             digest.update(chunk)
             check()
-    return Fingerprint(digest.hexdigest(), stat.st_size, stat.st_mtime_ns)
+    master.state.check(master.path)
+    return digest.hexdigest()
 
 
 def probe(path: Path) -> Master:
@@ -117,6 +128,9 @@ def probe(path: Path) -> Master:
     import av.error  # noqa: PLC0415 - likewise
 
     try:
+        if not S_ISREG(path.stat().st_mode):  # a pipe would be waited for, and is read but once
+            raise MasterRejectedError("no file", hint="name files: a master is read several times")
+        state = FileState.of(path)
         with path.open("rb") as file:
             container = sniff(file.read(12))
     except OSError as error:
@@ -131,13 +145,15 @@ def probe(path: Path) -> Master:
         with av.open(
             f"file:{path}", format=container.value, options=options, metadata_errors="replace"
         ) as opened:  # old taggers write Latin-1: a letter is lost, not the master
-            return _describe(path, container, opened)
+            return _describe(path, container, opened, state)
     except (av.error.FFmpegError, ValueError) as error:
         declaration(path, container)  # a truncation explains it better
         raise MasterRejectedError(f"unreadable: {error}", hint=FORMATS_HINT) from error
 
 
-def _describe(path: Path, container: Container, opened: "InputContainer") -> Master:
+def _describe(
+    path: Path, container: Container, opened: "InputContainer", state: FileState
+) -> Master:
     stream = opened.streams.audio[0] if opened.streams.audio else None
     # PyAV gives no context for a codec that FFmpeg does not know, whatever its types say.
     if stream is None or stream.codec_context is None:
@@ -171,6 +187,7 @@ def _describe(path: Path, container: Container, opened: "InputContainer") -> Mas
         estimated_duration_s=estimate,
         bitrate_bps=_lossy_bitrate(path, stream, estimate) if slack else None,
         pcm_md5=declared.pcm_md5,
+        state=state,
         tags=_tags(opened.metadata | stream.metadata),
         warnings=tuple(warnings),
     )

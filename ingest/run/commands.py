@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import signal
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,9 @@ OPEN_FILES = 256
 """For stores, databases, and rungs that are packaged."""
 OPEN_FILES_PER_JOB = 8
 """A lock and the pipes of ffmpeg, and room to spare; a track that waits for its album holds one."""
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+PATIENCE = 2
+"""Signals until one is taken for a kill."""
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
@@ -105,12 +109,12 @@ def ingest(  # noqa: PLR0913 - click hands one argument for each option
         title=title,
         artist=artist,
         track_id=track_id,
-        license_base=license_base.rstrip("/"),
+        license_base=license_base.rstrip("/") or license_base,
     )
     masters = tuple(dict.fromkeys(masters))  # one file named twice is one master
     check_options(options, masters)
     if report is not None:
-        _check_report(report)
+        _check_report(report, masters)
     jobs = jobs or len(os.sched_getaffinity(0))
     _allow_open_files(jobs, len(masters) if album else 0)
     with _collaborators(ctx.obj, store, ffmpeg, jobs) as parts:
@@ -129,8 +133,9 @@ def _ladder(path: Path | None) -> "Ladder":
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        reason = "it is no text" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise InvalidInputError(
-            f"the ladder {path} cannot be read: {error}", hint="name a TOML file"
+            f"the ladder {path} cannot be read: {reason}", hint="name a TOML file"
         ) from error
     return parse_ladder(text, name=path.stem)
 
@@ -194,11 +199,13 @@ def _run(
     received: list[int] = []
 
     async def run(display: Display) -> "list[Outcome]":
-        _stop_on_signals(received)
-        try:
-            return await ingest_masters(masters, options, parts, tell=display, finished=finished)
-        finally:
-            await parts.store.aclose()
+        with _stop_on_signals(received):
+            try:
+                return await ingest_masters(
+                    masters, options, parts, tell=display, finished=finished
+                )
+            finally:
+                await parts.store.aclose()
 
     try:
         with Display(masters, errors) as display:
@@ -213,34 +220,62 @@ def _run(
     return outcomes
 
 
-def _stop_on_signals(received: list[int]) -> None:
-    """Cancel this task on SIGTERM and SIGHUP, as asyncio does on Ctrl-C: nothing is left running.
+@contextlib.contextmanager
+def _stop_on_signals(received: list[int]) -> Iterator[None]:
+    """Cancel this task on Ctrl-C, SIGTERM and SIGHUP: nothing is left running or half-written.
+
+    People press Ctrl-C twice, and whatever stops a service signals twice: a second signal changes
+    nothing, however late it comes. A third one ends us at once, as a kill does.
 
     A signal that was ignored when we were started stays so: SIGHUP below nohup, and SIGINT in jobs
     in the background.
 
     Args:
-        received: Gets the number of the signal.
+        received: Gets the numbers of the signals.
     """
     loop, run = asyncio.get_running_loop(), asyncio.current_task()
     assert run is not None
 
-    def stop(number: int) -> None:
+    def stop(number: int, _frame: object) -> None:
         received.append(number)
-        run.cancel()
+        if len(received) == 1:
+            loop.call_soon_threadsafe(run.cancel)
+        elif len(received) > PATIENCE:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, stop, number)
+    before = {number: signal.getsignal(number) for number in STOPS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        if not received:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
-def _check_report(path: Path) -> None:
+def _check_report(path: Path, masters: Sequence[Path]) -> None:
     """Raise InvalidInputError if a report cannot be written there; nothing is written yet."""
+    hint = "--report names a file to write"
     folder = path.absolute().parent
-    if not folder.is_dir():
-        raise InvalidInputError(f"{folder} is no folder", hint="--report names a file in one")
-    if not os.access(path if path.exists() else folder, os.W_OK):
-        raise InvalidInputError(f"{path} cannot be written", hint="check its permissions")
+    try:
+        if not folder.is_dir():
+            raise InvalidInputError(f"{folder} is no folder", hint="--report names a file in one")
+        if not path.exists():
+            with tempfile.TemporaryFile(dir=folder):  # a folder's permissions do not say it all
+                return
+        if path.is_dir():
+            raise InvalidInputError(f"{path} is a folder", hint=hint)
+        if any(master.exists() and path.samefile(master) for master in masters):
+            raise InvalidInputError(f"{path} is a master", hint=f"{hint}, which replaces another")
+        if not os.access(path, os.W_OK):
+            raise InvalidInputError(f"{path} cannot be written", hint="check its permissions")
+    except OSError as error:
+        raise InvalidInputError(
+            f"{path} cannot be written: {error.strerror}", hint="check its folder and its name"
+        ) from error
 
 
 def _write_report(path: Path, outcomes: "Sequence[Outcome]", toolchain: "Toolchain") -> None:

@@ -19,6 +19,7 @@ thread that wrote into it. Tracks that were finished by then are published and s
 """
 
 import asyncio
+import errno
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -95,6 +96,8 @@ async def _plan_all(
             return await run.slots.read(plan_one, position, path)
         except ToolkitError as error:
             return error
+        except OSError as error:
+            return unavailable(error)
 
     answers = await gather([plan_or_refusal(n, path) for n, path in enumerate(masters, 1)])
     plans: list[Plan] = []
@@ -134,9 +137,19 @@ async def _run_and_report(track_plan: Plan, run: Run, settle: Settle) -> None:
     except ToolkitError as error:
         result = outcome.failed(path, error, track_id)
     except OSError as error:
-        broken = UnavailableError(
-            f"a file cannot be read or written: {error}", hint="check the disk and permissions"
-        )
-        result = outcome.failed(path, broken, track_id)
+        result = outcome.failed(path, unavailable(error), track_id)
     run.tell(track_plan.position, Stage.DONE, 1)
     settle(track_plan.position, result)
+
+
+def unavailable(error: OSError) -> UnavailableError:
+    """What the system refused, in words for the outcome of a track."""
+    place = f"{error.filename} cannot" if error.filename else "a file cannot"
+    hints = {
+        errno.EMFILE: "raise the limit of open files (ulimit -n), or ask for fewer --jobs",
+        errno.ENOSPC: "free space in the work directory",
+    }
+    return UnavailableError(
+        f"{place} be read or written: {error.strerror or error}",
+        hint=hints.get(error.errno or 0, "check the disk and permissions"),
+    )

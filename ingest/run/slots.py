@@ -8,6 +8,7 @@ else be given up under its hands. It is short, but for encoding and hashing, whi
 """
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +79,7 @@ class Slots:
         except asyncio.CancelledError:
             if not running.cancel():
                 hurry()
-                await asyncio.wait([result])
+                await _ended(result)
                 result.exception()  # nobody asks for it any more, and asyncio would complain
             raise
 
@@ -87,6 +88,13 @@ class Slots:
         self.children.cancel()
         for executor in (self._reading, self._asking, self._encoding, self._packaging):
             executor.shutdown(cancel_futures=True)
+
+
+async def _ended(work: asyncio.Future[T]) -> None:
+    """Wait for the end of *work*, however often we are cancelled meanwhile."""
+    while not work.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([work])
 
 
 async def gather(jobs: Sequence[Coroutine[None, None, T]]) -> list[T]:

@@ -33,7 +33,7 @@ from core.storage.protocol import ObjectStore
 from ingest.encode.rungs import Encoded, Order, encode
 from ingest.encode.toolchain import Toolchain
 from ingest.encode.workspace import Workspace, discard, opened, workspace_key
-from ingest.master.probe import Fingerprint, hash_master
+from ingest.master.probe import hash_master
 from ingest.measure.album import Heard
 from ingest.run import outcome
 from ingest.run.assemble import (
@@ -94,7 +94,7 @@ class Admission:
         heard: What was heard when *twin* was made; None if that is lost, or nobody asks.
     """
 
-    fingerprint: Fingerprint
+    master_sha256: str
     keys: tuple[ContentKey, ...]
     current: Presentation | None
     twin: Presentation | None
@@ -110,14 +110,13 @@ async def run_track(plan: Plan, run: Run) -> Outcome:
     """
     admission = await _admit(plan, run)
     work_dir = run.parts.work_dir
-    key = workspace_key(plan.track_id, admission.fingerprint.sha256, plan.settings)
+    key = workspace_key(plan.track_id, admission.master_sha256, plan.settings)
     if admission.twin is not None and not plan.album_id:
         discard(work_dir, key)
         return await _unchanged(plan, admission.twin, run)
     with opened(work_dir, key) as workspace:
         order = Order(
             plan.master,
-            admission.fingerprint,
             plan.fit.rungs,
             plan.rolls,
             run.parts.toolchain,
@@ -142,12 +141,12 @@ async def run_track(plan: Plan, run: Run) -> Outcome:
 
 async def _admit(plan: Plan, run: Run) -> Admission:
     parts, slots = run.parts, run.slots
-    fingerprint = await slots.read(hash_master, plan.master.path, slots.children.check)
+    master_sha256 = await slots.read(hash_master, plan.master, slots.children.check)
     current = await current_presentation(plan.track_id, parts.catalogue, parts.store)
     keys = await slots.ask(parts.key_source.keys, key_request(plan, current))
-    twin = current if current and is_twin(current, plan, fingerprint.sha256, keys) else None
+    twin = current if current and is_twin(current, plan, master_sha256, keys) else None
     heard = await heard_before(twin, parts.store) if twin and plan.album_id else None
-    return Admission(fingerprint, keys, current, twin, heard)
+    return Admission(master_sha256, keys, current, twin, heard)
 
 
 async def _unchanged(plan: Plan, twin: Presentation, run: Run) -> Outcome:
@@ -207,7 +206,7 @@ async def _package(  # noqa: PLR0913 - what a presentation is made of
     check_ivs(rungs)
     return describe(
         plan,
-        admission.fingerprint.sha256,
+        admission.master_sha256,
         encoded.findings,
         album_loudness=album,
         keys=admission.keys,

@@ -8,7 +8,7 @@ from core.errors import InvalidInputError, MasterRejectedError
 from core.model import Codec, Tier
 from ingest.encode.ladder import MUSIC, fit, lossless_depth, parse_ladder, with_lossless
 from ingest.master.containers import Container
-from ingest.master.probe import Master, Tags
+from ingest.master.probe import FileState, Master, Tags
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 
@@ -26,6 +26,7 @@ def master(**changes):
         "estimated_duration_s": 10.0,
         "bitrate_bps": None,
         "pcm_md5": None,
+        "state": FileState(1_764_044, 0),
         "tags": Tags(),
     }
     return Master(**{**known, **changes})

@@ -160,6 +160,12 @@ def test_a_damaged_master_has_no_ends(toolchain, tmp_path):
     assert edges(master, toolchain, Children()) is None
 
 
+def test_a_master_for_which_no_process_can_be_started_has_no_ends(halves, toolchain, tmp_path):
+    missing = replace(toolchain, ffmpeg=tmp_path / "nowhere")
+
+    assert edges(halves[1][0], missing, Children()) is None
+
+
 def test_an_album_too_large_for_memory_or_of_an_odd_rate_is_encoded_without(halves):
     master = halves[1][0]
 

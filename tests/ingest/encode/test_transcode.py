@@ -16,7 +16,7 @@ from ingest.encode.neighbours import ALONE
 from ingest.encode.toolchain import find_toolchain
 from ingest.encode.transcode import Job, Output, command, transcode
 from ingest.encode.workspace import Workspace
-from ingest.master.probe import hash_master, probe
+from ingest.master.probe import probe
 from ingest.measure.meters import Meters
 from packager.encoded.fast_mp4 import read_mp4
 from tests.ingest.conftest import music, run_ffmpeg, write_wav
@@ -260,9 +260,7 @@ def test_vorbis_music_whose_packets_last_differently_is_taken(toolchain, tmp_pat
     folder.mkdir()
 
     encoded = rungs.encode(
-        rungs.Order(
-            master, hash_master(path), fit(MUSIC, master).rungs, ALONE, toolchain, Workspace(folder)
-        )
+        rungs.Order(master, fit(MUSIC, master).rungs, ALONE, toolchain, Workspace(folder))
     )
 
     assert encoded.findings.quality.samples == len(signal)

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import MasterRejectedError
 from ingest.master.containers import Container
-from ingest.master.probe import probe
+from ingest.master.probe import hash_master, probe
 from tests.ingest.conftest import FORMATS, music, run_ffmpeg, write_wav
 
 
@@ -168,3 +168,13 @@ def test_bytes_from_outside_raise_our_error_and_nothing_else(masters, tmp_path):
             path.write_bytes(damaged)
             with contextlib.suppress(MasterRejectedError):
                 probe(path)
+
+
+def test_a_master_that_is_another_file_than_was_looked_at_is_not_hashed(tmp_path):
+    # its music would be published under the tags and the track id of the one before
+    path = write_wav(tmp_path / "song.wav", music(0.6))
+    master = probe(path)
+    write_wav(tmp_path / "other.wav", music(0.7)).replace(path)
+
+    with pytest.raises(MasterRejectedError, match="changed while it was read"):
+        hash_master(master)

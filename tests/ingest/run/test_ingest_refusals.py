@@ -27,12 +27,17 @@ OPTIONS = {
     "a licence base with a quote": (["--license-base", 'https://a"b'], "--license-base"),
     "a licence base with a query": (["--license-base", "https://a/?b"], "--license-base"),
     "a licence base on no port": (["--license-base", "https://a:port"], "--license-base"),
+    "a licence base that is nothing but a slash": (["--license-base", "/"], "--license-base"),
     "a clear lead of more than an hour": (["--clear-lead", "3601"], "not in the range"),
     "no jobs at all": (["--jobs", "0"], "not in the range"),
     "a scheme that nobody knows": (["--scheme", "rot13"], "rot13"),
     "a clear lead that is no number": (["--clear-lead", "nan"], "not finite"),
     "a report in no folder": (["--report", "{folder}/missing/report.json"], "is no folder"),
     "a report below a file": (["--report", "{folder}/not.toml/report.json"], "is no folder"),
+    "a report without a name": (["--report", ""], "is a folder"),
+    "a report whose name is too long": (["--report", "r" * 300], "cannot be written"),
+    "a report where no file can be made": (["--report", "/proc/report.json"], "cannot be written"),
+    "a report that is the master": (["--report", "{folder}/song.wav"], "is a master"),
     "an ffmpeg that is not there": (["--ffmpeg", "nowhere"], "is not there"),
     "an ffmpeg that is none": (["--ffmpeg", "{folder}/not.toml"], "does not run"),
     "a store that nobody knows": (["--store", "gopher://a"], "store"),
@@ -64,11 +69,13 @@ def test_an_option_is_refused_before_anything_is_made(tonearm, tmp_path, case):
     options, complaint = OPTIONS[case]
     (tmp_path / "not.toml").write_text("no [ toml")
     master = write_wav(tmp_path / "song.wav", music(0.6))
+    delivered = master.read_bytes()
 
     done = tonearm("ingest", master, *(option.format(folder=tmp_path) for option in options))
 
     assert_refused(done, complaint)
     assert what_is_left(tmp_path / "home") == []
+    assert master.read_bytes() == delivered
 
 
 def test_an_option_for_one_master_is_refused_for_two(tonearm, tmp_path):
@@ -129,7 +136,13 @@ def nameless(folder):
     return write_wav(folder / "日本.wav", music(0.6))
 
 
+def pipe(folder):
+    os.mkfifo(folder / "pipe.wav")
+    return folder / "pipe.wav"
+
+
 MASTERS = {
+    pipe: "no file",
     silent: "silent",
     truncated: "truncated",
     short: "of audio",

@@ -114,6 +114,22 @@ def test_a_stopped_run_keeps_what_was_finished(started, tonearm, held, stop):
     }
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM], ids=lambda stop: stop.name)
+def test_who_signals_twice_stops_a_run_in_order_all_the_same(started, held, tmp_path, stop):
+    run = started(*held.masters(3), "--jobs", "2", "--ffmpeg", held.ffmpeg)
+    wait_for(lambda: len(held.running()) == 2)
+    children = children_of(run.pid)
+
+    run.send_signal(stop)
+    run.send_signal(stop)
+    _, errors = run.communicate(timeout=WAIT_LIMIT_S)
+
+    assert run.returncode == STOPS[stop]
+    assert errors.strip() == ""
+    wait_for(lambda: not any(alive(child) for child in children))
+    assert list((tmp_path / "home" / "work").iterdir()) == []
+
+
 def test_a_run_in_the_background_ignores_ctrl_c_and_ends_at_sigterm(started, held):
     run = started(*held.masters(2), "--jobs", "1", "--ffmpeg", held.ffmpeg, ctrl_c="SIG_IGN")
     [first] = wait_for(held.running)

@@ -16,7 +16,7 @@ from ingest.encode.ladder import MUSIC, with_lossless
 from ingest.encode.neighbours import ALONE, Rolls
 from ingest.encode.toolchain import Toolchain
 from ingest.master.containers import Container
-from ingest.master.probe import Master, Tags
+from ingest.master.probe import FileState, Master, Tags
 from ingest.run.plan import Options, beside, check_options, doubles, plan, slug
 from packager.protect.protection import Encryption
 
@@ -34,6 +34,7 @@ WAV = Master(
     estimated_duration_s=10.0,
     bitrate_bps=None,
     pcm_md5=None,
+    state=FileState(1_764_044, 0),
     tags=Tags(),
 )
 

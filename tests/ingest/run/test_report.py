@@ -14,7 +14,7 @@ from core.model import Codec, Loudness, Rung, Tier
 from ingest.encode.ladder import MUSIC
 from ingest.encode.toolchain import Toolchain
 from ingest.master.containers import Container
-from ingest.master.probe import Master, Tags
+from ingest.master.probe import FileState, Master, Tags
 from ingest.master.quality import Quality
 from ingest.measure.meters import Findings
 from ingest.run import outcome, report
@@ -34,6 +34,7 @@ MASTER = Master(
     estimated_duration_s=10.0,
     bitrate_bps=128_000,
     pcm_md5=None,
+    state=FileState(160_000, 0),
     tags=Tags("Sunday", None, None),
     warnings=("the MP3 does not declare its length: truncation cannot be detected",),
 )

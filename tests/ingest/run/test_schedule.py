@@ -1,5 +1,6 @@
 """Many masters in one run: nobody waits for ever, and what ends one track ends no other."""
 
+import errno
 import os
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from core.errors import IntegrityError, UnavailableError
 from core.model import Codec, Ladder, Rung, Tier
 from ingest.encode.toolchain import find_toolchain
 from ingest.run.progress import Stage
+from ingest.run.schedule import unavailable
 from ingest.run.slots import TRACKS_AHEAD
 from tests.ingest.conftest import children_of, music, wait_for, write_wav
 
@@ -199,3 +201,20 @@ async def test_outcomes_are_told_as_they_come_and_given_in_the_order_of_the_mast
     for position in (1, 2):
         assert list(dict.fromkeys(stages[position])) == list(Stage)
     assert stages[3] == [Stage.CHECK]
+
+
+@pytest.mark.parametrize(
+    "number, hint",
+    [
+        (errno.EMFILE, "ulimit -n"),
+        (errno.ENOSPC, "free space"),
+        (errno.EACCES, "permissions"),
+        (None, "permissions"),
+    ],
+)
+def test_what_the_system_refuses_comes_with_a_hint_for_it(number, hint):
+    error = unavailable(OSError(number, "refused", "work/song.lock") if number else OSError())
+
+    assert "Errno" not in error.message
+    assert "None" not in error.message
+    assert hint in error.hint

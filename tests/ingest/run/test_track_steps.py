@@ -60,7 +60,6 @@ def order_in(folder, album_plan, toolchain):
     folder.mkdir()
     return Order(
         album_plan.master,
-        hash_master(album_plan.master.path),
         album_plan.fit.rungs,
         album_plan.rolls,
         toolchain,
@@ -71,7 +70,7 @@ def order_in(folder, album_plan, toolchain):
 def test_every_value_that_a_step_takes_or_gives_can_be_pickled(
     album_plan, toolchain, parts, tmp_path
 ):
-    fingerprint = hash_master(album_plan.master.path)
+    master_sha256 = hash_master(album_plan.master)
     request = key_request(album_plan, None)
     keys = parts.key_source.keys(request)
     order = order_in(tmp_path / "work" / "one", album_plan, toolchain)
@@ -83,17 +82,17 @@ def test_every_value_that_a_step_takes_or_gives_can_be_pickled(
     check_ivs(rungs)
     presentation = describe(
         album_plan,
-        fingerprint.sha256,
+        master_sha256,
         encoded.findings,
         album_loudness=album,
         keys=keys,
         renditions=[rung.rendition for rung in rungs],
     )
     release = release_of(album_plan, presentation, encoded.findings, toolchain, packaged)
-    admission = Admission(fingerprint, keys, presentation, presentation, encoded.findings.heard)
+    admission = Admission(master_sha256, keys, presentation, presentation, encoded.findings.heard)
     values = {
         "plan": album_plan,
-        "fingerprint": fingerprint,
+        "hash": master_sha256,
         "request": request,
         "keys": keys,
         "order": order,
@@ -113,7 +112,7 @@ def test_every_value_that_a_step_takes_or_gives_can_be_pickled(
     ]
 
     assert changed == []
-    assert is_twin(presentation, album_plan, fingerprint.sha256, keys)
+    assert is_twin(presentation, album_plan, master_sha256, keys)
 
 
 def test_another_process_encodes_measures_and_packages_the_same(
@@ -140,7 +139,7 @@ def test_another_process_encodes_measures_and_packages_the_same(
 def test_another_process_hashes_and_probes_the_same(album_plan, another_process):
     path = album_plan.master.path
 
-    assert another_process(hash_master, path) == hash_master(path)
+    assert another_process(hash_master, probe(path)) == hash_master(probe(path))
     assert another_process(probe, path) == probe(path)
 
 
