@@ -116,7 +116,7 @@ def encode(
         for output in outputs:
             file = _rung_file(order, output.rung, output.path, findings)
             packets[output.rung] = len(file.read().sizes)
-        order.master.state.check(order.master.path)  # a rung is kept under the master's hash
+        order.master.check_unchanged()  # a rung is kept under the master's hash
         workspace.keep(missing, findings)
     files = [_rung_file(order, rung, workspace.rung(rung), findings) for rung in order.rungs]
     for file in files:

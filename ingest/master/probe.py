@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from core.errors import MasterRejectedError
+from core.file_state import FileState
 from core.ids import ISRC
 from ingest.master.containers import Container, declaration, sniff
 
@@ -39,27 +40,6 @@ class Tags:
     title: str | None = None
     artist: str | None = None
     isrc: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FileState:
-    """What tells that a file is another one, or was written to: its size and time of change."""
-
-    size: int
-    changed_ns: int
-
-    @classmethod
-    def of(cls, path: Path) -> Self:
-        """Of the file at *path*."""
-        stat = path.stat()
-        return cls(stat.st_size, stat.st_mtime_ns)
-
-    def check(self, path: Path) -> None:
-        """Raise MasterRejectedError if the file at *path* is not in this state any more."""
-        if FileState.of(path) != self:
-            raise MasterRejectedError(
-                "it was changed while it was read", hint="ingest it when it is whole"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +77,13 @@ class Master:
         """Whether an encoder has thrown something away already."""
         return self.bitrate_bps is not None
 
+    def check_unchanged(self) -> None:
+        """Raise MasterRejectedError if the file is another one by now, or was written to."""
+        if FileState.of(self.path) != self.state:
+            raise MasterRejectedError(
+                "it was changed while it was read", hint="ingest it when it is whole"
+            )
+
     @property
     def output_channels(self) -> int:
         """Of the rungs: mono stays mono, everything else becomes stereo."""
@@ -114,7 +101,7 @@ def hash_master(master: Master, check: Callable[[], None] = lambda: None) -> str
         while chunk := file.read(HASH_CHUNK_SIZE):
             digest.update(chunk)
             check()
-    master.state.check(master.path)
+    master.check_unchanged()
     return digest.hexdigest()
 
 

@@ -18,7 +18,6 @@ work is hurried to its end, children are killed, and a workspace is given up onl
 thread that wrote into it. Tracks that were finished by then are published and stay so.
 """
 
-import asyncio
 import errno
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -72,9 +71,7 @@ async def ingest_masters(
         plans = await _plan_all(masters, options, run, settle)
         if options.album:
             plans = await _between_neighbours(plans, run)
-        async with asyncio.TaskGroup() as group:
-            for track_plan in plans:
-                group.create_task(_run_and_report(track_plan, run, settle))
+        await gather([_run_and_report(track_plan, run, settle) for track_plan in plans])
     finally:
         run.slots.close()
     return [outcomes[position] for position in sorted(outcomes)]

@@ -1,7 +1,9 @@
 """`tonearm package`."""
 
+import contextlib
 import math
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from core.output import json_option, print_columns, print_json, print_line, prin
 from core.wiring import Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from core.keysource import KeySource
     from core.model import Scheme
@@ -195,10 +197,27 @@ def package(  # noqa: PLR0913 - click hands one argument for each option
         source = _raw_keys(raw, licensing, iv, schemes)
     if whole:
         print_note("aes-128 is written for HLS alone: hardly a DASH player knows it")
-    with new_folder(output) as folder:
+    with _stopped_in_order(), new_folder(output) as folder:
         inputs = read_inputs(files, one_tier=clear or (bool(raw) and raw[0].tier is None))
         done = package_folder(inputs, folder, options, source, print_note)
     _print_packaged(done, inputs, output, segment_duration, as_json=as_json)
+
+
+@contextlib.contextmanager
+def _stopped_in_order() -> "Iterator[None]":
+    """Unwind on SIGTERM and SIGHUP, as on Ctrl-C: a folder that is half full does not stay."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise click.exceptions.Exit(128 + number)  # as shells count
+
+    numbers = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _check_sources(sources: "Sequence[str]", key_source: str | None, crypto_period: float) -> None:

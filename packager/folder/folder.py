@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from core.errors import IntegrityError, InvalidInputError
+from core.errors import IntegrityError, InvalidInputError, ToolkitError
 from core.model import (
     ContentKey,
     DrmProfile,
@@ -100,21 +100,32 @@ def package_folder(
         progress: Told of each file that was verified.
 
     Raises:
-        InvalidInputError: A name, key or length does not fit.
+        InvalidInputError: A name, key or length does not fit, or an input was changed meanwhile.
         IntegrityError: A file does not decrypt to its source.
     """
     _check_clashes(options, inputs)
     ticks = segment_ticks([item.track for item in inputs], options.segment_s)
     by_use = _keys_by_use(inputs, ticks, options, keys)
     run = _Run(folder, options, by_use, progress)
-    for item, length in zip(inputs, ticks, strict=True):
-        run.add(item, length)
-    manifests = run.finish()
+    try:
+        for item, length in zip(inputs, ticks, strict=True):
+            run.add(item, length)
+        manifests = run.finish()
+    except ToolkitError:
+        _check_unchanged(inputs)  # it says better what is wrong
+        raise
+    _check_unchanged(inputs)
     lengths = {
         item.rung.name: length / item.track.timing.timescale
         for item, length in zip(inputs, ticks, strict=True)
     }
     return Packaged(tuple(run.renditions), manifests, lengths, options.whole_segments)
+
+
+def _check_unchanged(inputs: Sequence[Input]) -> None:
+    """Packets are read where the head of a file said that they lie: it must be the same file."""
+    for item in inputs:
+        item.check_unchanged()
 
 
 def check_options(options: FolderOptions) -> None:

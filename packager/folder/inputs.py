@@ -8,6 +8,7 @@ from itertools import combinations
 from pathlib import Path
 
 from core.errors import InvalidInputError
+from core.file_state import FileState
 from core.model import Codec, Rung, Tier
 from packager.encoded.source import read_any
 from packager.encoded.track import EncodedTrack
@@ -24,8 +25,21 @@ class Input:
     """A file that was read, and the rung it is taken for."""
 
     path: Path
+    state: FileState
     track: EncodedTrack
     rung: Rung
+
+    def check_unchanged(self) -> None:
+        """Raise InvalidInputError if the file is another one by now, or was written to."""
+        try:
+            changed = FileState.of(self.path) != self.state
+        except OSError:
+            changed = True
+        if changed:
+            raise InvalidInputError(
+                f"{self.path.name} was changed while it was packaged",
+                hint="package it when it is whole",
+            )
 
 
 def read_inputs(paths: Sequence[Path], *, one_tier: bool) -> list[Input]:
@@ -43,11 +57,7 @@ def read_inputs(paths: Sequence[Path], *, one_tier: bool) -> list[Input]:
             f"{len(paths)} inputs are more than {MAX_INPUTS}",
             hint="the inputs are the rungs of one ladder: one file for each",
         )
-    tracks = [_read(path) for path in paths]
-    inputs = [
-        Input(path, track, _rung(track, one_tier=one_tier))
-        for path, track in zip(paths, tracks, strict=True)
-    ]
+    inputs = [_input(path, one_tier=one_tier) for path in paths]
     for a, b in combinations(inputs, 2):
         if a.rung.name == b.rung.name:
             raise InvalidInputError(
@@ -63,10 +73,10 @@ def read_inputs(paths: Sequence[Path], *, one_tier: bool) -> list[Input]:
     return inputs
 
 
-def _read(path: Path) -> EncodedTrack:
+def _input(path: Path, *, one_tier: bool) -> Input:
     try:
         _check_kind(path)
-        return read_any(path)
+        state, track = FileState.of(path), read_any(path)
     except OSError as error:
         raise InvalidInputError(
             f"{path} cannot be read: {error.strerror}", hint="check the path and its permissions"
@@ -74,6 +84,7 @@ def _read(path: Path) -> EncodedTrack:
     except InvalidInputError as error:
         hint = error.hint or "is it whole, and audio in AAC, Opus, FLAC or ALAC?"
         raise type(error)(f"{path.name}: {error.message}", hint=hint) from error
+    return Input(path, state, track, _rung(track, one_tier=one_tier))
 
 
 def _check_kind(path: Path) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from core.errors import InvalidInputError, MasterRejectedError
+from core.file_state import FileState
 from core.model import Codec, Tier
 from ingest.encode.ladder import MUSIC, fit, lossless_depth, parse_ladder, with_lossless
 from ingest.master.containers import Container
-from ingest.master.probe import FileState, Master, Tags
+from ingest.master.probe import Master, Tags
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from core import ids
 from core.errors import InvalidInputError
+from core.file_state import FileState
 from core.model import Scheme, Tier
 from ingest.encode.ladder import MUSIC, with_lossless
 from ingest.encode.neighbours import ALONE, Rolls
 from ingest.encode.toolchain import Toolchain
 from ingest.master.containers import Container
-from ingest.master.probe import FileState, Master, Tags
+from ingest.master.probe import Master, Tags
 from ingest.run.plan import Options, beside, check_options, doubles, plan, slug
 from packager.protect.protection import Encryption
 

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import ConflictError
+from core.file_state import FileState
 from core.model import Codec, Loudness, Rung, Tier
 from ingest.encode.ladder import MUSIC
 from ingest.encode.toolchain import Toolchain
 from ingest.master.containers import Container
-from ingest.master.probe import FileState, Master, Tags
+from ingest.master.probe import Master, Tags
 from ingest.master.quality import Quality
 from ingest.measure.meters import Findings
 from ingest.run import outcome, report

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import uuid
@@ -17,8 +18,9 @@ from cryptography.hazmat.primitives import padding
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from cli import cli
-from core.errors import ToolkitError
-from packager.folder.inputs import segment_ticks
+from core.errors import InvalidInputError, ToolkitError
+from packager.folder.folder import FolderOptions, package_folder
+from packager.folder.inputs import read_inputs, segment_ticks
 from packager.mp4.grammar import read_boxes
 from packager.mp4.moof import MovieFragment
 from packager.mp4.sidx import SegmentIndex
@@ -432,3 +434,31 @@ def test_a_pipe_is_refused_without_waiting_for_its_writer(tmp_path):
         assert done.returncode == 1
         assert "error: " in done.stderr
         assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("change", [Path.touch, Path.unlink], ids=["written", "removed"])
+def test_an_input_that_changes_while_it_is_packaged_gives_no_folder(encoded, tmp_path, change):
+    path = tmp_path / "rung.mp4"
+    path.write_bytes(encoded["aac-96k"].read_bytes())
+    inputs = read_inputs([path], one_tier=True)
+    (tmp_path / "folder").mkdir()
+
+    with pytest.raises(InvalidInputError, match=r"rung\.mp4 was changed while it was packaged"):
+        package_folder(
+            inputs, tmp_path / "folder", FolderOptions(()), lambda *_: [], lambda _: change(path)
+        )
+
+
+def test_packaging_that_is_ended_by_sigterm_leaves_no_folder(encoded, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        target = tmp_path / "new" / "folder"
+        options = ("--output", target, "--track-id", "song", "--key-source", source)
+        words = ["--home", tmp_path / "home", "package", encoded["aac-96k"], *options]
+        run = subprocess.Popen([sys.executable, "-m", "cli", *map(str, words)], text=True)
+        silent.settimeout(30)
+        silent.accept()[0].close()  # it asks for keys, and the folder is begun
+        run.terminate()
+
+        assert run.wait(timeout=30) == 143
+    assert not (tmp_path / "new").exists()
