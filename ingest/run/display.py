@@ -79,7 +79,8 @@ def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
     """The summary of a run."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("track", "result", "generation", "length", "LUFS", "LRA", "dBTP", "renditions"):
-        table.add_column(name, overflow="fold")
+        # a generation is copied into other commands: it stays in one piece
+        table.add_column(name, overflow="fold", no_wrap=name == "generation")
     for outcome in outcomes:
         heard = outcome.loudness or _UNHEARD
         table.add_row(

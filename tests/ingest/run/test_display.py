@@ -52,3 +52,21 @@ def test_the_table_names_results_and_loudness():
         *("one", "published", "0123456789abcdef", "1:01.500", "-14.0", "6.0", "-0.5", "aac-96k")
     ]
     assert second.split()[:3] == ["two.wav", "failed", "-"]
+
+
+def test_a_generation_stays_in_one_piece_on_a_usual_terminal():
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    names = ("aac-96k", "aac-160k", "aac-320k", "opus-64k", "opus-96k", "opus-160k")
+    done = Outcome(
+        path=Path("one.wav"),
+        status="published",
+        track_id="a-track-with-a-long-name",
+        generation="0123456789abcdef",
+        duration_s=61.5,
+        loudness=Loudness(-14.0, 6.0, -10.0, -12.0, -0.5),
+        renditions=names,
+    )
+
+    print_table([done], console)
+
+    assert "0123456789abcdef" in console.file.getvalue()
