@@ -260,10 +260,13 @@ def _decode(token: str, secret: bytes, *, audience: str) -> dict[str, Any]:
     if len(token) > MAX_TOKEN_LENGTH or not _JWT.fullmatch(token):
         raise _unauthorized()
     try:
+        # strictly, and first: of a claim that is there twice, its issuer may have meant the other,
+        # and the library stumbles over a header that is no object, or over a `crit` that is no list
+        header, claims = (read_object(ids.read_base64url(part)) for part in token.split(".")[:2])
+        if header.get("alg") != "HS256" or "crit" in header:  # what is critical, we do not know
+            raise _unauthorized()
         jwt.decode(token, OctKey.import_key(secret), algorithms=["HS256"])
-        # read again, strictly: of a claim that is there twice, its issuer may have meant the other
-        _, claims = (read_object(ids.read_base64url(part)) for part in token.split(".")[:2])
-    except (JoseError, ValueError, RecursionError, InvalidInputError):
+    except (JoseError, ValueError, InvalidInputError):
         raise _unauthorized() from None
     if claims.get("aud") != audience:
         raise _unauthorized()
@@ -277,7 +280,10 @@ def _lifetime(
     # type(...) is int: True is an int to isinstance, and "9e99" must not be a time
     if type(issued_s) is not int or type(expires_s) is not int:
         raise _unauthorized()
-    if not 0 < expires_s - issued_s <= longest_s or issued_s > now_s + CLOCK_SKEW_S:
+    begins_s = claims.get("nbf", issued_s)
+    if type(begins_s) is not int or max(issued_s, begins_s) > now_s + CLOCK_SKEW_S:
+        raise _unauthorized()
+    if not 0 < expires_s - issued_s <= longest_s:
         raise _unauthorized()
     if now_s >= expires_s + grace_s:
         raise UnauthorizedError("the token has expired", hint="ask for a new one")
