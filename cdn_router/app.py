@@ -25,7 +25,7 @@ from cdn_router.steering import (
 )
 from core import ids
 from core.errors import SignatureError, ToolkitError, UnauthorizedError
-from core.grants import UrlGrant, open_operator, open_playback
+from core.grants import UrlGrant, open_choice, open_playback
 from core.model import SessionContext
 from core.strict_json import read_object
 from core.web import METRICS, NO_STORE, bearer, read_body
@@ -195,7 +195,7 @@ def _reporter(request: web.Request, router: Router) -> str:
 
 async def _choose(request: web.Request) -> web.Response:
     router = request.app[ROUTER]
-    open_operator(bearer(request), router.operator_secret, now_s=router.clock())
+    open_choice(bearer(request), router.operator_secret, now_s=router.clock())
     decision = await RouterChooser(router).choose(_context(read_object(await read_body(request))))
     return web.json_response(
         {

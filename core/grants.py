@@ -231,7 +231,7 @@ def open_user(token: str, secret: bytes, *, now_s: float) -> User:
 
 
 OPERATOR_TTL_S = 300
-"""Longest life of a token with which the packager asks the key server for keys."""
+"""Longest life of a token between our own: a packager's for keys, an origin's for a choice."""
 
 
 def sign_operator(secret: bytes, *, now_s: int) -> str:
@@ -242,6 +242,16 @@ def sign_operator(secret: bytes, *, now_s: int) -> str:
 def open_operator(token: str, secret: bytes, *, now_s: float) -> None:
     """Raise `UnauthorizedError` unless *token* is an operator's."""
     _lifetime(_decode(token, secret, audience="keys"), now_s=now_s, longest_s=OPERATOR_TTL_S)
+
+
+def sign_choice(secret: bytes, *, now_s: int) -> str:
+    """A short-lived JWT for an origin that asks the router; it opens no keys."""
+    return _encode({"aud": "router", "iat": now_s, "exp": now_s + OPERATOR_TTL_S}, secret)
+
+
+def open_choice(token: str, secret: bytes, *, now_s: float) -> None:
+    """Raise `UnauthorizedError` unless *token* is an origin's."""
+    _lifetime(_decode(token, secret, audience="router"), now_s=now_s, longest_s=OPERATOR_TTL_S)
 
 
 def _encode(claims: dict[str, Any], secret: bytes) -> str:

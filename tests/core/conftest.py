@@ -124,6 +124,7 @@ class Server:
             "user": grants.sign_user(user, ring.secret("user"), now_s=now_s, ttl_s=3600),
             "playback": grants.sign_playback(playback, ring.secret("playback")),
             "operator": grants.sign_operator(ring.secret("operator"), now_s=now_s),
+            "choice": grants.sign_choice(ring.secret("operator"), now_s=now_s),
         }
 
     def post(self, path, credential, body, content_type="application/json", **more):

@@ -29,7 +29,7 @@ DOORS = {
     "clearkey": ("/v1/license/clearkey", "playback", {"kids": ["AAAAAAAAAAAAAAAAAAAAAA"]}),
     "keys": ("/v1/keys", "operator", {"trackId": "t", "tiers": ["low"], "schemes": ["cbcs"]}),
     "report": ("/v1/rum", "playback", {"pathway": "base", "firstByteMs": 40}),
-    "choose": ("/v1/router/choose", "operator", {"sessionId": "s", "region": "ww", "trackId": "t"}),
+    "choose": ("/v1/router/choose", "choice", {"sessionId": "s", "region": "ww", "trackId": "t"}),
 }
 
 
