@@ -82,7 +82,7 @@ def _body(message: Message, data: bytes, *, to_end: bool) -> tuple[bytes | None,
     length = message.headers.get("content-length")
     if length is None:  # a request has no body then, an answer lasts until the connection ends
         return (data, b"") if to_end else (b"", data)
-    size = int(length) if length.isdigit() else len(data) + 1
+    size = int(length) if re.fullmatch("[0-9]{1,18}", length) else len(data) + 1
     return (data[:size], data[size:]) if len(data) >= size else (None, b"")
 
 
