@@ -25,10 +25,10 @@ from cdn_router.steering import (
 )
 from core import ids
 from core.errors import SignatureError, ToolkitError, UnauthorizedError
-from core.grants import UrlGrant, open_operator, open_playback
+from core.grants import UrlGrant, open_choice, open_playback
 from core.model import SessionContext
 from core.strict_json import read_object
-from core.web import METRICS, NO_STORE, bearer
+from core.web import METRICS, NO_STORE, bearer, read_body
 
 THROUGHPUT_BUCKETS_BPS = (96e3, 160e3, 320e3, 1e6, 2e6, 5e6, 20e6, 100e6)
 """The borders of the lossy rungs, then powers."""
@@ -174,7 +174,7 @@ async def _recall(router: Router, session_id: str, now_s: float) -> RoutedSessio
 async def _report(request: web.Request) -> web.Response:
     router = request.app[ROUTER]
     session_id = _reporter(request, router)
-    results = await take_in(router, session_id, await request.read())
+    results = await take_in(router, session_id, await read_body(request))
     for result, number in results.items():
         request.app[_NUMBERS].reports.labels(result).inc(number)
     counted = results.pop("counted", 0)
@@ -195,8 +195,8 @@ def _reporter(request: web.Request, router: Router) -> str:
 
 async def _choose(request: web.Request) -> web.Response:
     router = request.app[ROUTER]
-    open_operator(bearer(request), router.operator_secret, now_s=router.clock())
-    decision = await RouterChooser(router).choose(_context(read_object(await request.read())))
+    open_choice(bearer(request), router.operator_secret, now_s=router.clock())
+    decision = await RouterChooser(router).choose(_context(read_object(await read_body(request))))
     return web.json_response(
         {
             "id": decision.id,

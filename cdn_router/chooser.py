@@ -12,7 +12,7 @@ from cdn_router.router import Router
 from cdn_router.sessions import RoutedSession
 from core import strict_json
 from core.errors import InvalidInputError, ToolkitError
-from core.grants import sign_operator
+from core.grants import sign_choice
 from core.model import Pathway, PathwayDecision, SessionContext
 
 ASK_TIMEOUT_S = 0.3
@@ -86,14 +86,17 @@ class HttpChooser:
     async def _ask(self, session: SessionContext) -> Any:
         if self._client is None:
             self._client = ClientSession(timeout=ClientTimeout(total=ASK_TIMEOUT_S))
-        token = sign_operator(self._secret, now_s=int(self._clock()))
+        token = sign_choice(self._secret, now_s=int(self._clock()))
         body = {
             "sessionId": session.session_id,
             "region": session.region,
             "trackId": session.track_id,
         }
         headers = {"Authorization": f"Bearer {token}"}
-        async with self._client.post(self._url, json=body, headers=headers) as answer:
+        # no redirects: the token is for the router that was named, and for nobody else
+        async with self._client.post(
+            self._url, json=body, headers=headers, allow_redirects=False
+        ) as answer:
             answer.raise_for_status()
             data = b""
             async for part in answer.content.iter_any():

@@ -231,7 +231,7 @@ def open_user(token: str, secret: bytes, *, now_s: float) -> User:
 
 
 OPERATOR_TTL_S = 300
-"""Longest life of a token with which the packager asks the key server for keys."""
+"""Longest life of a token between our own: a packager's for keys, an origin's for a choice."""
 
 
 def sign_operator(secret: bytes, *, now_s: int) -> str:
@@ -242,6 +242,16 @@ def sign_operator(secret: bytes, *, now_s: int) -> str:
 def open_operator(token: str, secret: bytes, *, now_s: float) -> None:
     """Raise `UnauthorizedError` unless *token* is an operator's."""
     _lifetime(_decode(token, secret, audience="keys"), now_s=now_s, longest_s=OPERATOR_TTL_S)
+
+
+def sign_choice(secret: bytes, *, now_s: int) -> str:
+    """A short-lived JWT for an origin that asks the router; it opens no keys."""
+    return _encode({"aud": "router", "iat": now_s, "exp": now_s + OPERATOR_TTL_S}, secret)
+
+
+def open_choice(token: str, secret: bytes, *, now_s: float) -> None:
+    """Raise `UnauthorizedError` unless *token* is an origin's."""
+    _lifetime(_decode(token, secret, audience="router"), now_s=now_s, longest_s=OPERATOR_TTL_S)
 
 
 def _encode(claims: dict[str, Any], secret: bytes) -> str:
@@ -260,10 +270,13 @@ def _decode(token: str, secret: bytes, *, audience: str) -> dict[str, Any]:
     if len(token) > MAX_TOKEN_LENGTH or not _JWT.fullmatch(token):
         raise _unauthorized()
     try:
+        # strictly, and first: of a claim that is there twice, its issuer may have meant the other,
+        # and the library stumbles over a header that is no object, or over a `crit` that is no list
+        header, claims = (read_object(ids.read_base64url(part)) for part in token.split(".")[:2])
+        if header.get("alg") != "HS256" or "crit" in header:  # what is critical, we do not know
+            raise _unauthorized()
         jwt.decode(token, OctKey.import_key(secret), algorithms=["HS256"])
-        # read again, strictly: of a claim that is there twice, its issuer may have meant the other
-        _, claims = (read_object(ids.read_base64url(part)) for part in token.split(".")[:2])
-    except (JoseError, ValueError, RecursionError, InvalidInputError):
+    except (JoseError, ValueError, InvalidInputError):
         raise _unauthorized() from None
     if claims.get("aud") != audience:
         raise _unauthorized()
@@ -277,7 +290,10 @@ def _lifetime(
     # type(...) is int: True is an int to isinstance, and "9e99" must not be a time
     if type(issued_s) is not int or type(expires_s) is not int:
         raise _unauthorized()
-    if not 0 < expires_s - issued_s <= longest_s or issued_s > now_s + CLOCK_SKEW_S:
+    begins_s = claims.get("nbf", issued_s)
+    if type(begins_s) is not int or max(issued_s, begins_s) > now_s + CLOCK_SKEW_S:
+        raise _unauthorized()
+    if not 0 < expires_s - issued_s <= longest_s:
         raise _unauthorized()
     if now_s >= expires_s + grace_s:
         raise UnauthorizedError("the token has expired", hint="ask for a new one")

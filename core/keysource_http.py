@@ -5,14 +5,18 @@ Redirects and proxies are not followed: the request is a credential and the answ
 again is safe, for the same question has the same keys; urllib3's `Retry` says whether and when.
 """
 
+import contextlib
+import socket
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from threading import Timer
 from urllib.parse import SplitResult, urlsplit
 
 import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, InvalidHeader, MaxRetryError, ProtocolError
 from urllib3.util import Retry, Timeout
 
@@ -26,7 +30,7 @@ from core.strict_json import read_object
 TIMEOUT_S = 5.0
 """For connecting, and for each wait for bytes."""
 DEADLINE_S = 20.0
-"""For the answer of one try, however slowly bytes drip in."""
+"""For one try, however slowly bytes of the answer drip in, those of its head among them."""
 ATTEMPTS = 4
 """Tries in all."""
 BACKOFF_S = 0.25
@@ -98,6 +102,7 @@ class HttpKeySource:
         url = _parse(self.base_url)
         # signed for each try: a token must not age while we wait
         token = sign_operator(self.operator_secret, now_s=int(self.clock()))
+        ends_s = time.monotonic() + DEADLINE_S
         with _pool(url) as pool:
             answer = pool.urlopen(
                 "POST",
@@ -109,7 +114,7 @@ class HttpKeySource:
                 preload_content=False,
                 decode_content=False,
             )
-            return answer, _body(answer)
+            return answer, _body(answer, ends_s)
 
     def _no_answer(self, why: str) -> UnavailableError:
         return UnavailableError(
@@ -119,17 +124,44 @@ class HttpKeySource:
         )
 
 
-def _body(answer: urllib3.BaseHTTPResponse) -> bytes:
+def _body(answer: urllib3.BaseHTTPResponse, ends_s: float) -> bytes:
     data = bytearray()
-    ends_s = time.monotonic() + DEADLINE_S
     try:
         while part := answer.read1(64 * 1024):
             data += part
-            if len(data) > MAX_ANSWER_SIZE or time.monotonic() > ends_s:
-                raise ProtocolError("the answer is too long or too slow")
+            if len(data) > MAX_ANSWER_SIZE:
+                raise ProtocolError("the answer is too long")
     finally:
         answer.close()  # what follows is not read
+    if time.monotonic() >= ends_s:  # it was cut off, which may look like an end
+        raise ProtocolError("the answer is too slow")
     return bytes(data)
+
+
+class _Hurried(HTTPConnection):
+    """Is cut off after `DEADLINE_S`: urllib3's timeouts begin anew with each byte."""
+
+    _end: Timer | None = None
+
+    def connect(self) -> None:
+        super().connect()
+        self._end = Timer(DEADLINE_S, _cut_off, [self.sock])
+        self._end.daemon = True
+        self._end.start()
+
+    def close(self) -> None:
+        if self._end:
+            self._end.cancel()
+        super().close()
+
+
+class _HurriedTls(_Hurried, HTTPSConnection):
+    """The same over TLS."""
+
+
+def _cut_off(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it is closed already
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _wait_s(tries: Retry, answer: urllib3.BaseHTTPResponse | None) -> float:
@@ -172,10 +204,15 @@ def _pool(url: SplitResult) -> urllib3.HTTPConnectionPool:
     """Connections to that server alone, whatever the environment says of proxies."""
     assert url.hostname
     timeout = Timeout(connect=TIMEOUT_S, read=TIMEOUT_S)
+    pool: urllib3.HTTPConnectionPool
     if url.scheme == "http":
-        return urllib3.HTTPConnectionPool(url.hostname, url.port, timeout=timeout)
-    context = ssl.create_default_context()
-    return urllib3.HTTPSConnectionPool(url.hostname, url.port, timeout=timeout, ssl_context=context)
+        pool = urllib3.HTTPConnectionPool(url.hostname, url.port, timeout=timeout)
+        pool.ConnectionCls = _Hurried
+    else:
+        tls = ssl.create_default_context()
+        pool = urllib3.HTTPSConnectionPool(url.hostname, url.port, timeout=timeout, ssl_context=tls)
+        pool.ConnectionCls = _HurriedTls
+    return pool
 
 
 def _refusal(status: int, answer: bytes) -> ToolkitError:

@@ -1,4 +1,11 @@
-"""`tonearm serve`: the roles of this process, its addresses, its workers and a clean end."""
+"""`tonearm serve`: the roles of this process, its addresses, its workers and a clean end.
+
+Theory of operation. The process that was started binds the sockets, forks the other workers, and
+is a worker itself. SIGTERM and SIGINT are blocked from before the first fork until a worker's loop
+handles them: a signal that comes while a worker still starts waits for it, and nobody is left
+behind without a parent. What ends the first worker ends all: it tells the others before it looks
+at its own requests, so all of them finish what they do in the same `SHUTDOWN_TIMEOUT_S`.
+"""
 
 import asyncio
 import contextlib
@@ -21,7 +28,9 @@ if TYPE_CHECKING:  # slow to import, and help must be quick
     from aiohttp import web
 
 SHUTDOWN_TIMEOUT_S = 10.0
-"""How long requests under way may take to end before they are cut off."""
+"""How long requests under way may take to end before they are cut off, in all workers at once."""
+KEEPALIVE_TIMEOUT_S = 75.0
+"""How long a connection may stay open between two requests."""
 BACKLOG = 1024
 """Connections that wait to be accepted, per socket."""
 MAX_WORKERS = 64
@@ -30,6 +39,7 @@ PROBE_INTERVAL_BOUNDS_S = (0.1, 60.0)
 """More often is a load on the CDNs; more seldom, an outage would be over before it is seen."""
 ROUTING_EPOCH_BOUNDS_S = (0.25, 60.0)
 """In each epoch every process reads and writes the state store."""
+_ENDING = (signal.SIGTERM, signal.SIGINT)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,21 +226,27 @@ def run(
     """
     # bound once here: a port that is taken is one clear error, not one per worker
     sockets = [listen(host, port) for host, port in addresses]
-    children = []
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    children: list[int] = []
     for _ in range(workers - 1):
         pid = os.fork()
         if pid == 0:
-            _run(create, sockets, log)
+            _run(create, sockets, log, others=[])
             os._exit(0)
         children.append(pid)
     try:
-        _run(create, sockets, log)
+        _run(create, sockets, log, others=children)
     finally:
-        for pid in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)
+        _end(children)
         for pid in children:
             os.waitpid(pid, 0)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+
+def _end(workers: Sequence[int]) -> None:
+    for pid in workers:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -256,26 +272,40 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _run(
-    create: Callable[[], "web.Application"], sockets: Sequence[socket.socket], log: logging.Logger
+    create: Callable[[], "web.Application"],
+    sockets: Sequence[socket.socket],
+    log: logging.Logger,
+    *,
+    others: Sequence[int],
 ) -> None:
     import uvloop
 
-    uvloop.run(_until_signalled(create, sockets, log))
+    uvloop.run(_until_signalled(create, sockets, log, others))
 
 
 async def _until_signalled(
-    create: Callable[[], "web.Application"], sockets: Sequence[socket.socket], log: logging.Logger
+    create: Callable[[], "web.Application"],
+    sockets: Sequence[socket.socket],
+    log: logging.Logger,
+    others: Sequence[int],
 ) -> None:
     from aiohttp import web
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _ENDING:
         loop.add_signal_handler(number, stop.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
     # No access log: the metrics and the edge's log say more for less. Our own logger, because
     # aiohttp's would quote a request line that it cannot parse, and a token stands in it.
     runner = web.AppRunner(
-        create(), access_log=None, logger=log, shutdown_timeout=SHUTDOWN_TIMEOUT_S
+        create(),
+        access_log=None,
+        logger=log,
+        auto_decompress=False,  # bodies are refused then, not unpacked: `core.web.read_body`
+        keepalive_timeout=KEEPALIVE_TIMEOUT_S,
+        # aiohttp waits for a request twice: as it is, and after telling its reader of an end
+        shutdown_timeout=SHUTDOWN_TIMEOUT_S / 2,
     )
     await runner.setup()
     try:
@@ -286,4 +316,5 @@ async def _until_signalled(
             log.info("serving", extra={"fields": {"host": host, "port": port, "pid": os.getpid()}})
         await stop.wait()
     finally:
+        _end(others)  # now, so that they finish what they do while we finish ours
         await runner.cleanup()

@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from core import ids
-from core.errors import ToolkitError, UnavailableError
+from core.errors import InvalidInputError, ToolkitError, UnavailableError
 from core.strict_json import MAX_BODY_SIZE
 from core.telemetry import Metrics
 
@@ -29,6 +29,9 @@ BEGUN = web.RequestKey("begun", web.StreamResponse)
 
 READINESS_TIMEOUT_S = 2.0
 """How long one dependency may take to say that it is there."""
+
+BODY_TIMEOUT_S = 10.0
+"""How long a body may take to arrive: at the slowest, 6.5 kB a second."""
 
 API_PREFIX = "/v1/"
 PROBLEM = "application/problem+json"
@@ -51,6 +54,20 @@ PREFLIGHT = {
     "Access-Control-Max-Age": "86400",
 }
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class SlowBodyError(ToolkitError):
+    """A body took longer than `BODY_TIMEOUT_S`."""
+
+    status = 408
+    slug = "body-too-slow"
+
+
+class CodedBodyError(ToolkitError):
+    """A body is compressed: a few bytes of it may cost a second of work."""
+
+    status = 415
+    slug = "body-encoded"
 
 
 def create_app(metrics: Metrics, log: logging.Logger) -> web.Application:
@@ -89,9 +106,34 @@ def problem(error: ToolkitError) -> web.Response:
 
 
 def bearer(request: web.Request) -> str:
-    """The token of the Authorization header; empty if there is none, which no verifier accepts."""
-    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    """The token of the Authorization header; empty if there is none, which no verifier accepts.
+
+    Of two headers none counts: an edge in front may have looked at the other.
+    """
+    fields = request.headers.getall("Authorization", [])
+    kind, _, token = fields[0].partition(" ") if len(fields) == 1 else ("", "", "")
     return token.strip() if kind.lower() == "bearer" else ""
+
+
+async def read_body(request: web.Request) -> bytes:
+    """The body, whole and as it was sent; every door that takes one reads it here.
+
+    Raises:
+        InvalidInputError: It ends early, or is not what its head says.
+        SlowBodyError: It does not arrive in time.
+        CodedBodyError: It has a Content-Encoding.
+    """
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise CodedBodyError("the request body is compressed", hint="send it as it is")
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            return await request.read()
+    except TimeoutError:
+        raise SlowBodyError(
+            f"the request body did not arrive in {BODY_TIMEOUT_S:.0f} s", hint="send it at once"
+        ) from None
+    except web.RequestPayloadError:
+        raise InvalidInputError("the request body is not what its head says") from None
 
 
 @web.middleware

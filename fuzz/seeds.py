@@ -247,5 +247,6 @@ def user_tokens() -> list[bytes]:
         grants.sign_user(user, SECRET, now_s=NOW_S, ttl_s=60),
         grants.sign_playback(playback, SECRET),
         grants.sign_operator(SECRET, now_s=NOW_S),
+        grants.sign_choice(SECRET, now_s=NOW_S),
     )
     return [token.encode() for token in tokens]

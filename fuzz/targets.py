@@ -291,7 +291,7 @@ def url_token(data: bytes) -> None:
 def user_token(data: bytes) -> None:
     """A JWT: refused in all its roles, or signed by us."""
     token = data.decode("utf-8", "surrogateescape")
-    for read in (grants.open_playback, grants.open_user, grants.open_operator):
+    for read in (grants.open_playback, grants.open_user, grants.open_operator, grants.open_choice):
         with contextlib.suppress(UnauthorizedError):
             read(token, seeds.SECRET, now_s=seeds.NOW_S)
             assert data in seeds.user_tokens()

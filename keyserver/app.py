@@ -23,7 +23,7 @@ from core import key_exchange
 from core.grants import PlaybackGrant, open_operator, open_playback
 from core.ids import read_uuid
 from core.storage.offload import Offload
-from core.web import METRICS, NO_STORE, PROBLEM, READINESS, bearer
+from core.web import METRICS, NO_STORE, PROBLEM, READINESS, bearer, read_body
 from keyserver import eme
 from keyserver.lookups import Lookups
 from keyserver.throttle import DenialLimit, Throttle
@@ -100,7 +100,7 @@ async def _threads(app: web.Application) -> AsyncIterator[None]:
 
 async def _clearkey(request: web.Request) -> web.Response:
     grant = _playback(request)
-    kids = eme.read_request(await request.read())
+    kids = eme.read_request(await read_body(request))
     keys = await _license(request, kids, grant)
     if not keys:
         return _refuse(request, grant)
@@ -132,7 +132,7 @@ async def _raw(request: web.Request) -> web.Response:
 async def _keys(request: web.Request) -> web.Response:
     keyserver = request.app[KEYSERVER]
     open_operator(bearer(request), keyserver.operator_secret, now_s=keyserver.clock())
-    query = key_exchange.read_request(await request.read())
+    query = key_exchange.read_request(await read_body(request))
     keys = await request.app[_RUNNING].offload.run(keyserver.vault.keys, query)
     return web.Response(
         body=key_exchange.write_keys(keys), content_type="application/json", headers=_SECRET_HEADERS

@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 from core.catalogue import Catalogue, TrackEntry
-from core.errors import InvalidInputError, NotFoundError
+from core.errors import ForbiddenError, InvalidInputError, NotFoundError, ToolkitError
 from core.grants import User, sign_user
 from core.ids import EVERYWHERE
 from core.model import Loudness, Tier
@@ -21,7 +22,8 @@ from core.serving import listen
 from core.storage import ObjectStore
 from core.strict_json import read_object
 from core.telemetry import Metrics, open_log
-from core.web import create_app
+from core.web import Handler, create_app, read_body
+from origin.demo.masters import Refusal
 from origin.demo.pathway_shaper import PathwayShaper, Shape
 from origin.demo.preparation import Preparation
 from packager.manifest.places import WAVEFORM, generation_prefix
@@ -40,6 +42,8 @@ DEGRADED = Shape(latency_ms=250, jitter_ms=50)
 """A first byte after 0.5 to 0.6 s. A probe takes as long, and four of them are needed before the
 router takes a change for one, so what is slower still would be left later."""
 
+HOSTS = ("127.0.0.1", "localhost")
+"""Names of this machine that a browser may ask by."""
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -167,6 +171,7 @@ def create_page_app(
     app[DEMO] = _Demo(page, listeners, preparation)
     app.cleanup_ctx.append(_shapers)
     app.on_response_prepare.append(_secure)
+    app.middlewares.append(_for_this_page)
     app.add_routes(
         [
             web.get("/", _file),
@@ -205,6 +210,19 @@ async def _secure(request: web.Request, response: web.StreamResponse) -> None:
     response.headers.pop("Access-Control-Allow-Origin", None)
 
 
+@web.middleware
+async def _for_this_page(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer nobody but the page: another site may send forms, or point its name at this address.
+
+    Raises:
+        ForbiddenError: The request is for another host, or comes from a page of another one.
+    """
+    page = request.headers.get("Origin")
+    if request.url.host not in HOSTS or (page and urlsplit(page).netloc != request.host):
+        raise ForbiddenError("this is for the demo's own page", hint=request.app[DEMO].page.url)
+    return await handler(request)
+
+
 async def _file(request: web.Request) -> web.Response:
     name = request.match_info.get("name", "index.html")
     kind = {"html": "text/html", "js": "text/javascript", "css": "text/css"}[name.split(".")[-1]]
@@ -230,12 +248,18 @@ async def _tracks(request: web.Request) -> web.Response:
     preparation = demo.preparation
     published = await asyncio.to_thread(demo.page.catalogue.list, limit=MAX_TRACKS)
     ordered = preparation.first_named_first(published)
+    rows, refused = [], list(preparation.refused)
+    for track in ordered:
+        try:
+            rows.append(await _row(demo, track.entry))
+        except ToolkitError:  # one that is broken does not hide the others
+            reason = "it cannot be read from the store"
+            hint = f"tonearm track verify {track.entry.track_id} says why"
+            refused.append(Refusal(track.entry.track_id, reason, hint))
     return web.json_response(
         {
-            "tracks": [await _row(demo, track.entry) for track in ordered],
-            "refused": [
-                {"name": r.name, "reason": r.reason, "hint": r.hint} for r in preparation.refused
-            ],
+            "tracks": rows,
+            "refused": [{"name": r.name, "reason": r.reason, "hint": r.hint} for r in refused],
             "stage": preparation.stage,
             "waiting": preparation.waiting,
         }
@@ -329,7 +353,7 @@ async def _measured(page: DemoPage) -> dict[str, float]:
 async def _shape(request: web.Request) -> web.Response:
     demo = request.app[DEMO]
     try:
-        wish = read_object(await request.read())
+        wish = read_object(await read_body(request))
         name, degraded = wish["pathway"], wish["degraded"] is True
     except KeyError:
         raise InvalidInputError("say which pathway, and degraded true or false") from None

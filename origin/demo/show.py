@@ -29,6 +29,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, web
 
 from core.errors import ToolkitError, UnavailableError
 from core.output import print_line, print_note
+from core.web import LOG
 from origin.demo.masters import IngestRun, Refusal, synthesised_runs
 from origin.demo.page_server import DemoPage, Listeners, create_page_app
 from origin.demo.preparation import Preparation
@@ -85,7 +86,9 @@ async def _run(
         loop.add_signal_handler(number, end, number)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         loop.add_signal_handler(signal.SIGHUP, end, signal.SIGHUP)
-    runner = web.AppRunner(create_page_app(page, listeners, preparation), access_log=None)
+    app = create_page_app(page, listeners, preparation)
+    # our own logger: aiohttp's would print a traceback for each request that is none
+    runner = web.AppRunner(app, access_log=None, logger=app[LOG], auto_decompress=False)
     await runner.setup()
     try:
         pathways = [f"--pathway={p.id}={p.base_url}" for p in page.pathways]

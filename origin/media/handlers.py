@@ -151,8 +151,8 @@ class Media:
         if request.method == "HEAD":
             return _in_memory(request, answer, b"", timings.headers(None))
         if wanted.file.kind is Kind.WHOLE:
-            return await self._stream(request, media, answer, timings)
-        body, source = await self._body(media, span)
+            return await self._stream(request, wanted.described, media, answer, timings)
+        body, source = await self._body(wanted.described, media, span)
         timings.phase("store")
         return _in_memory(request, answer, body, timings.headers(source))
 
@@ -167,9 +167,12 @@ class Media:
             raise no_such_file()
         return media
 
-    async def _body(self, media: MediaFile, span: Span) -> tuple[bytes, Source]:
+    async def _body(
+        self, described: Described, media: MediaFile, span: Span
+    ) -> tuple[bytes, Source]:
         async def fetch() -> bytes:
-            body = await self._origin.store.get_range(media.key, *span)
+            async with self._library.promised(described.presentation, media):
+                body = await self._origin.store.get_range(media.key, *span)
             if len(body) != span[1] - span[0]:
                 raise IntegrityError(f"{media.key} is shorter than it should be")
             return body
@@ -177,12 +180,18 @@ class Media:
         return await self._bodies.get((media.key, span), fetch)
 
     async def _stream(
-        self, request: web.Request, media: MediaFile, answer: Message, timings: _Timings
+        self,
+        request: web.Request,
+        described: Described,
+        media: MediaFile,
+        answer: Message,
+        timings: _Timings,
     ) -> web.StreamResponse:
         chunks = self._chunks(media, answer)
         try:
             # before the headers leave: what is archived or missing must still get its own status
-            first = await anext(chunks)
+            async with self._library.promised(described.presentation, media):
+                first = await anext(chunks)
             timings.phase("store")
             response = web.StreamResponse(
                 status=answer.status, headers=answer.headers | timings.headers(None)

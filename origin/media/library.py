@@ -1,11 +1,13 @@
 """What may be served: standing of tracks from the catalogue, presentations from the store."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 
 from core.catalogue import Status, Track
-from core.errors import ForbiddenError, NotFoundError
+from core.errors import ForbiddenError, IntegrityError, InvalidInputError, NotFoundError
 from core.model import MediaFile, Presentation, Rendition
 from origin.dependencies import Origin
 from origin.shield.single_flight import SingleFlightCache
@@ -100,6 +102,42 @@ class Library:
         except NotFoundError:
             raise no_such_file() from None
         return described
+
+    async def described_as_current(self, track: Track) -> Described:
+        """The generation that the catalogue calls published.
+
+        Raises:
+            IntegrityError: It is not in the store, or as for `describe`.
+        """
+        track_id, generation = track.entry.track_id, track.entry.generation
+        try:
+            return await self.describe(track_id, generation)
+        except NotFoundError:
+            raise IntegrityError(
+                f"the description of track {track_id}, generation {generation}, is missing",
+                hint="restore it from a backup, or ingest its master again",
+            ) from None
+
+    @asynccontextmanager
+    async def promised(self, presentation: Presentation, media: MediaFile) -> AsyncIterator[None]:
+        """Around a read of *media*: that the store has not what *presentation* names is our fault.
+
+        Raises:
+            IntegrityError: It is missing, or shorter than it was.
+            NotFoundError: The whole generation was removed meanwhile.
+        """
+        try:
+            yield
+        except (NotFoundError, InvalidInputError) as error:  # the latter: the range starts behind
+            key = presentation_key(presentation.track_id, presentation.generation)
+            try:
+                await self._origin.store.head(key)  # what is removed begins with this
+            except NotFoundError:
+                raise no_such_file() from None
+            raise IntegrityError(
+                f"{media.key} is missing, or shorter than it should be",
+                hint="tonearm track verify says what else is",
+            ) from error
 
     async def aclose(self) -> None:
         """End what is being fetched."""

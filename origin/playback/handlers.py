@@ -61,7 +61,7 @@ from core.model import (
     SessionContext,
     Tier,
 )
-from core.web import NO_STORE, bearer
+from core.web import NO_STORE, bearer, read_body
 from origin.dependencies import Origin
 from origin.media.library import Library
 from origin.playback import requests as playback_requests
@@ -119,7 +119,7 @@ class Playback:
         origin = self._origin
         user = open_user(bearer(request), origin.user_secret, now_s=origin.clock())
         key = parse_key(request.headers.get("Idempotency-Key", ""))
-        wish = playback_requests.parse_start(await request.read())
+        wish = playback_requests.parse_start(await read_body(request))
 
         async def act() -> str:
             session = await self._begin(user, wish)
@@ -179,8 +179,7 @@ class Playback:
         origin = self._origin
         track = await self._library.published(wish.track_id)
         region = _region(track.entry.regions, user.region)
-        described = await self._library.describe(wish.track_id, track.entry.generation)
-        presentation = described.presentation
+        presentation = (await self._library.described_as_current(track)).presentation
         drm = _profile(presentation, wish.scheme)
         tier = _tier(presentation, drm, user.tier, wish.hint)
         session_id = origin.new_id()
@@ -212,7 +211,8 @@ class Playback:
         """Seconds until what will be played is back from cold storage; None if it is here."""
         files = [f for r in p.renditions if r.tier is tier and (f := r.file(drm))]
         try:
-            await self._origin.store.head(files[0].key)
+            async with self._library.promised(p, files[0]):
+                await self._origin.store.head(files[0].key)
         except RestoringError as error:
             return error.retry_after_s
         except UnavailableError:
@@ -226,7 +226,7 @@ class Playback:
             now_s=self._origin.clock(),
             grace_s=GRACE_S,
         )
-        report = playback_requests.parse_report(await request.read(), request.content_type)
+        report = playback_requests.parse_report(await read_body(request), request.content_type)
         if report.session_id != grant.session_id:
             raise _foreign()
         return grant, report

@@ -11,7 +11,7 @@ from cdn_router.belief import Observation
 from cdn_router.chooser import ASK_TIMEOUT_S, HttpChooser, RouterChooser, SinglePathway
 from cdn_router.router import Limits
 from core.errors import InvalidInputError
-from core.grants import sign_operator
+from core.grants import sign_choice, sign_operator
 from core.model import Pathway, SessionContext
 
 CONTEXT = SessionContext("s1", "ww", "track")
@@ -75,16 +75,18 @@ async def test_a_session_starts_where_it_was_told_first(run_router):
     assert _ids(await near.choose(CONTEXT)) == ["cdn-a", "cdn-b", "cdn-c"]
 
 
-async def test_only_an_operator_may_ask_for_a_choice(run_router):
+async def test_only_an_origin_may_ask_for_a_choice(run_router):
     service = await run_router()
     body = {"sessionId": "s", "region": "ww", "trackId": "t"}
     now_s = int(time.time())
-    tokens = {
-        401: sign_operator(b"x" * 32, now_s=now_s),
-        200: sign_operator(service.router.operator_secret, now_s=now_s),
-    }
+    secret = service.router.operator_secret
+    tokens = [
+        (401, sign_choice(b"x" * 32, now_s=now_s)),
+        (401, sign_operator(secret, now_s=now_s)),
+        (200, sign_choice(secret, now_s=now_s)),
+    ]
     assert (await service.post("/v1/router/choose", json=body)).status == 401
-    for status, token in tokens.items():
+    for status, token in tokens:
         headers = {"Authorization": f"Bearer {token}"}
         answer = await service.post("/v1/router/choose", json=body, headers=headers)
         assert answer.status == status
@@ -114,6 +116,24 @@ async def test_after_a_good_answer_the_last_good_order_holds(ask, run_router):
 
     assert _ids(first) == _ids(again) == ["cdn-c", "cdn-a", "cdn-b"]
     assert first.id == "d1"
+
+
+async def test_a_redirect_is_not_followed(ask, run_router):
+    pathways = (await run_router()).router.pathways
+    asked = []
+
+    async def elsewhere(request):
+        asked.append(request.headers)
+        return web.json_response({"id": "d1", "pathways": [{"id": "cdn-c"}]})
+
+    async with answering(elsewhere) as other:
+
+        async def moved(_):
+            raise web.HTTPTemporaryRedirect(other)
+
+        async with answering(moved) as url:
+            assert (await ask(url, pathways).choose(CONTEXT)).order == pathways
+    assert not asked
 
 
 async def test_a_slow_router_delays_a_start_by_less_than_half_a_second(ask, run_router):

@@ -124,14 +124,16 @@ class Server:
             "user": grants.sign_user(user, ring.secret("user"), now_s=now_s, ttl_s=3600),
             "playback": grants.sign_playback(playback, ring.secret("playback")),
             "operator": grants.sign_operator(ring.secret("operator"), now_s=now_s),
+            "choice": grants.sign_choice(ring.secret("operator"), now_s=now_s),
         }
 
-    def post(self, path, credential, body, content_type="application/json"):
+    def post(self, path, credential, body, content_type="application/json", **more):
         with closing(http.client.HTTPConnection("127.0.0.1", self.port)) as connection:
             headers = {
                 "Authorization": f"Bearer {self.tokens[credential]}",
                 "Content-Type": content_type,
                 "Idempotency-Key": "key-1",
+                **more,
             }
             connection.request("POST", path, body, headers)
             answer = connection.getresponse()

@@ -128,6 +128,7 @@ TOKENS = {
     ),
     "user": grants.sign_user(grants.User("u", Tier.LOW, "ww"), SECRET, now_s=NOW_S, ttl_s=60),
     "operator": grants.sign_operator(SECRET, now_s=NOW_S),
+    "choice": grants.sign_choice(SECRET, now_s=NOW_S),
     "url": grants.UrlSigner({"k1": SECRET}, "k1").sign(
         grants.UrlGrant("t", Tier.LOW, "ww", "s", NOW_S + 60)
     ),
@@ -136,6 +137,7 @@ DOORS = {
     "playback": lambda token: grants.open_playback(token, SECRET, now_s=NOW_S),
     "user": lambda token: grants.open_user(token, SECRET, now_s=NOW_S),
     "operator": lambda token: grants.open_operator(token, SECRET, now_s=NOW_S),
+    "choice": lambda token: grants.open_choice(token, SECRET, now_s=NOW_S),
     "url": lambda token: grants.UrlSigner({"k1": SECRET}, "k1").open(token, now_s=NOW_S),
 }
 

@@ -123,6 +123,9 @@ def test_another_algorithm_is_refused(algorithm):
         {"exp": 1_060},
         {"iat": 1_000, "exp": 1_000 + grants.PLAYBACK_TTL_S + 1},
         {"iat": 5_000, "exp": 5_060},
+        {"iat": 1_000, "exp": 1_060, "nbf": 1_050},
+        {"iat": 1_000, "exp": 1_060, "nbf": None},
+        {"iat": 1_000, "exp": 1_060, "nbf": "0"},
     ],
 )
 def test_a_signed_token_with_improper_times_is_refused(times):

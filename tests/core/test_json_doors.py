@@ -1,6 +1,9 @@
 """Every door that takes JSON refuses the same things, in the same words, over real sockets."""
 
+import gzip
+import hmac
 import json
+from base64 import urlsafe_b64encode
 from itertools import product
 
 import pytest
@@ -26,7 +29,7 @@ DOORS = {
     "clearkey": ("/v1/license/clearkey", "playback", {"kids": ["AAAAAAAAAAAAAAAAAAAAAA"]}),
     "keys": ("/v1/keys", "operator", {"trackId": "t", "tiers": ["low"], "schemes": ["cbcs"]}),
     "report": ("/v1/rum", "playback", {"pathway": "base", "firstByteMs": 40}),
-    "choose": ("/v1/router/choose", "operator", {"sessionId": "s", "region": "ww", "trackId": "t"}),
+    "choose": ("/v1/router/choose", "choice", {"sessionId": "s", "region": "ww", "trackId": "t"}),
 }
 
 
@@ -80,6 +83,16 @@ def test_the_same_body_is_understood_without_the_fault(server, door):
     assert status != 400
 
 
+@pytest.mark.parametrize("door", DOORS)
+def test_a_body_that_would_have_to_be_unpacked_is_refused_at_every_door(server, door):
+    path, credential, body = DOORS[door]
+    packed = gzip.compress(json.dumps(body).encode())
+
+    for data in (packed, packed[:-9], b"nonsense"):
+        status, answer = server.post(path, credential, data, **{"Content-Encoding": "gzip"})
+        assert (status, answer["type"]) == (415, "urn:tonearm:problem:body-encoded")
+
+
 @pytest.mark.parametrize("body", [b"[]", b"1", b"null", b'"x"'])
 @pytest.mark.parametrize("door", [door for door in DOORS if door != "report"])
 def test_what_is_no_object_is_refused(server, door, body):
@@ -107,6 +120,24 @@ def test_a_key_ring_with_a_doubled_secret_is_refused(tmp_path):
 
     with pytest.raises(InvalidInputError, match="not a key ring"):
         KeyRing(path).secret("user")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        '["alg"]', '"alg"', "null", "{}", '{"alg":"none"}', '{"alg":["HS256"]}',
+        '{"alg":"none","alg":"HS256"}', '{"alg":"HS256","\\u0061lg":"none"}',
+        '{"alg":"HS256","crit":1}', '{"alg":"HS256","crit":null}', '{"alg":"HS256","crit":[]}',
+        '{"alg":"HS256","x":' + "[" * 40 + "]" * 40 + "}", '{"alg":"HS256","typ":7}',
+    ],
+)  # fmt: skip
+def test_an_odd_header_is_refused_though_the_signature_holds(header):
+    claims = b'{"aud":"tonearm","sub":"u","tier":"low","iat":0,"exp":60}'
+    signed = b".".join(urlsafe_b64encode(part).rstrip(b"=") for part in (header.encode(), claims))
+    mac = urlsafe_b64encode(hmac.digest(SECRET, signed, "sha256")).rstrip(b"=")
+
+    with pytest.raises(UnauthorizedError):
+        grants.open_user(b".".join((signed, mac)).decode(), SECRET, now_s=1)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import io
 import json
 import socket
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,7 @@ from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from core import ids, key_exchange
+from core import ids, key_exchange, keysource_http
 from core.errors import IntegrityError, InvalidInputError, UnauthorizedError, UnavailableError
 from core.grants import open_operator
 from core.key_exchange import MAX_ANSWER_SIZE
@@ -339,6 +340,54 @@ def test_an_endless_answer_is_cut(scripted):
 
     with pytest.raises(UnavailableError, match="ProtocolError"):
         client_of(scripted).keys(ONE)
+
+
+@pytest.fixture
+def dripping():
+    """A server that begins an answer as told, and then sends a byte now and then."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    asked, start = [], []
+
+    def drip(connection):
+        with connection, contextlib.suppress(OSError):
+            asked.append(connection.recv(65536))
+            connection.sendall(start[0])
+            while True:
+                connection.sendall(b"0")
+                time.sleep(0.02)
+
+    def accept():
+        with contextlib.suppress(OSError):
+            while True:
+                threads.append(threading.Thread(target=drip, args=listener.accept()[:1]))
+                threads[-1].start()
+
+    threads = [threading.Thread(target=accept)]
+    threads[0].start()
+    yield listener.getsockname()[1], start, asked
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"X: ", b"Content-Length: 1000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"],
+    ids=["head", "body", "chunk"],
+)
+def test_an_answer_that_drips_is_cut_off_wherever_it_does(dripping, monkeypatch, start):
+    monkeypatch.setattr(keysource_http, "DEADLINE_S", 0.3)
+    port, said, asked = dripping
+    said.append(b"HTTP/1.1 200 OK\r\n" + start)
+    source = HttpKeySource(
+        f"http://127.0.0.1:{port}", OPERATOR, clock=lambda: NOW, sleep=lambda _: None
+    )
+
+    with pytest.raises(UnavailableError):
+        source.keys(ONE)
+
+    assert len(asked) == ATTEMPTS
 
 
 @pytest.mark.parametrize("asked", ["soon", "-1", "9" * 5000, "Thu, 01 Jan 1970 00:00:00 GMT", ""])

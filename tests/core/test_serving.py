@@ -8,11 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from core.grants import User, sign_user
+from core.home import Home
+from core.model import Tier
 from core.serving import serve as serve_command
 
 ROOT = Path(__file__).parents[2]
@@ -23,9 +27,10 @@ END_S = 20
 class Serving:
     """A `tonearm serve` that runs, and its log so far."""
 
-    def __init__(self, home, *words):
+    def __init__(self, home, *words, first=""):
+        program = f"import cli, core.serving as serving\n{first}\ncli.main()"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "cli", "--home", str(home), "serve", *words],
+            [sys.executable, "-c", program, "--home", str(home), "serve", *words],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         self.log = []
@@ -53,8 +58,8 @@ class Serving:
 def serve(tmp_path):
     running = []
 
-    def start(*words):
-        running.append(Serving(tmp_path / "home", *words))
+    def start(*words, **options):
+        running.append(Serving(tmp_path / "home", *words, **options))
         return running[-1]
 
     yield start
@@ -114,6 +119,18 @@ def test_an_idle_connection_does_not_keep_it_from_ending(serve):
         assert connection.recv(65536) == b""
 
 
+@pytest.mark.parametrize("said", [b"", b"GET /healthz HTTP/1.1\r\nX: "])
+def test_a_connection_that_asks_nothing_is_closed(serve, said):
+    server = serve("--port", "0", first="serving.KEEPALIVE_TIMEOUT_S = 0.2")
+    [told] = server.wait_until_serving()
+
+    with socket.create_connection(("127.0.0.1", told["port"]), timeout=END_S) as connection:
+        connection.sendall(said)
+        with contextlib.suppress(ConnectionResetError):
+            assert connection.recv(65536) == b""
+    assert get(told["port"], "/healthz")[0] == 200
+
+
 def test_each_address_is_listened_on_and_a_port_of_0_is_told(serve):
     server = serve("--port", "0", "--host", "127.0.0.1", "--host", "127.0.0.2")
     told = server.wait_until_serving(2)
@@ -145,6 +162,44 @@ def test_workers_share_a_port_and_end_together(serve):
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def state_of(pid):
+    """One letter of proc(5): Z for a process that has ended; None for one that is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def begun(port, home):
+    """A connection with a request that never comes to its end."""
+    secret = Home(home).keyring.secret("user")
+    token = sign_user(User("u", Tier.LOW, "ww"), secret, now_s=int(time.time()), ttl_s=60)
+    connection = socket.create_connection(("127.0.0.1", port), timeout=END_S)
+    connection.sendall(
+        b"POST /v1/play/start HTTP/1.1\r\nHost: x\r\nIdempotency-Key: k\r\nContent-Length: 9\r\n"
+        b"Expect: 100-continue\r\nAuthorization: Bearer " + token.encode() + b"\r\n\r\n"
+    )
+    assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")  # it is being worked on
+    return connection
+
+
+def test_all_workers_end_at_once_while_one_still_has_a_request(serve, tmp_path):
+    server = serve("--port", "0", "--workers", "2")
+    told = server.wait_until_serving(2)
+    [other] = {each["pid"] for each in told} - {server.process.pid}
+    os.kill(other, signal.SIGSTOP)  # so that the first worker takes it
+    with begun(told[0]["port"], tmp_path / "home"):
+        os.kill(other, signal.SIGCONT)
+        server.process.send_signal(signal.SIGTERM)
+
+        while state_of(other) not in ("Z", None):
+            assert server.process.poll() is None
+            time.sleep(0.01)
+        assert server.process.poll() is None
+
+    assert server.process.wait(END_S) == 0
 
 
 def test_a_port_that_is_taken_is_one_error(serve):

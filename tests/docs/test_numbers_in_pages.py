@@ -30,15 +30,15 @@ SHUTDOWN_S = int(serving.SHUTDOWN_TIMEOUT_S)
 RENEWED_S = grants.URL_TTL_S - session.URL_EPOCH_S
 EDGE_S = answers.MANIFEST_EDGE_TTL_S
 INPUTS_S = inputs.TOLERANCE_MS / 1000
-WORDS = {2: "two", 5: "five", 10: "ten", 20: "twenty", 3: "three"}
+WORDS = {2: "two", 5: "five", 10: "ten", 3: "three"}
 
 SENTENCES = [
     (
         "docs/serving.md",
         "under way have up to {} seconds",
-        WORDS[2 * SHUTDOWN_S],
+        WORDS[SHUTDOWN_S],
     ),
-    ("docs/serving.md", "({} to end by themselves", WORDS[SHUTDOWN_S]),
+    ("docs/serving.md", "still on its way, {})", WORDS[SHUTDOWN_S // 2]),
     ("docs/serving.md", "bound to device, session and track | {} s |", grants.PLAYBACK_TTL_S),
     ("docs/serving.md", "in one region | {} minutes;", grants.URL_TTL_S // 60),
     (
@@ -85,12 +85,14 @@ SENTENCES = [
     ),
     ("docs/production.md", "Clocks are right within {} s", grants.CLOCK_SKEW_S),
     ("docs/production.md", "wait after {} refusals", DENIALS.denials),
-    ("docs/production.md", "have up to {} seconds", WORDS[2 * SHUTDOWN_S]),
+    ("docs/production.md", "have up to {} seconds", WORDS[SHUTDOWN_S]),
     ("docs/production.md", "at least {} bytes. JWKS", keyring.MIN_SECRET_SIZE),
     ("docs/keys.md", "refused {} times in a minute", DENIALS.denials),
     ("docs/keys.md", "of up to {} later periods", vault.MAX_PERIODS),
     ("docs/keys.md", "{} in a transaction", vault.REWRAP_BATCH),
     ("docs/http.md", "Bodies have at most {} KiB", web.MAX_BODY_SIZE // 1024),
+    ("docs/http.md", "and {} s to arrive", int(web.BODY_TIMEOUT_S)),
+    ("docs/http.md", "is closed after {} s", int(serving.KEEPALIVE_TIMEOUT_S)),
     ("docs/http.md", "answers within {} s", int(web.READINESS_TIMEOUT_S)),
     ("docs/http.md", "Up to {} KIDs", eme.MAX_KIDS),
     ("docs/http.md", "At most {} lines", cmcd.MAX_EVENTS),

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import urllib.error
 import urllib.request
 
 import pytest
@@ -284,5 +285,8 @@ async def test_the_page_of_another_site_gets_no_user_token(demo):
     request = urllib.request.Request(
         f"{demo.url}demo/user-token?tier=high", headers={"Origin": "https://else.example"}
     )
-    with await asyncio.to_thread(urllib.request.urlopen, request, timeout=10) as answer:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        await asyncio.to_thread(urllib.request.urlopen, request, timeout=10)
+    with refused.value as answer:
+        assert answer.status == 403
         assert "Access-Control-Allow-Origin" not in answer.headers

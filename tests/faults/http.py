@@ -3,11 +3,14 @@
 Not a parser to trust with strangers: what it cannot read ends the list of messages.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 END = b"\r\n\r\n"
 BODILESS = (204, 304)
+_REQUEST = re.compile(r"\S+ \S+ HTTP/1\.[01]")
+_ANSWER = re.compile(r"HTTP/1\.[01] [0-9]{3}(?: .*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ def read_messages(data: bytes, methods: Sequence[str] | None = None) -> list[Mes
     while END in data:
         head, _, data = data.partition(END)
         message = read_head(head)
+        if not (_REQUEST if methods is None else _ANSWER).fullmatch(message.start):
+            break
         if methods is not None:
             at = len(messages)
             method = methods[at] if at < len(methods) else "GET"
@@ -77,7 +82,7 @@ def _body(message: Message, data: bytes, *, to_end: bool) -> tuple[bytes | None,
     length = message.headers.get("content-length")
     if length is None:  # a request has no body then, an answer lasts until the connection ends
         return (data, b"") if to_end else (b"", data)
-    size = int(length)
+    size = int(length) if re.fullmatch("[0-9]{1,18}", length) else len(data) + 1
     return (data[:size], data[size:]) if len(data) >= size else (None, b"")
 
 
@@ -87,7 +92,10 @@ def _chunked(data: bytes) -> tuple[bytes | None, bytes]:
         line, end, data = data.partition(b"\r\n")
         if not end:
             return None, b""
-        size = int(line.split(b";")[0], 16)
+        digits = line.split(b";")[0].strip()
+        if not re.fullmatch(rb"[0-9A-Fa-f]{1,8}", digits):
+            return None, b""
+        size = int(digits, 16)
         if len(data) < size + 2:
             return None, b""
         body, data = body + data[:size], data[size + 2 :]

@@ -171,12 +171,14 @@ class LinkRelay(Middleman):
     async def _depart(self, reader: asyncio.StreamReader, pipe: _Pipe) -> None:
         lane = self._lanes[pipe.up]
         while chunk := await reader.read(CHUNK_SIZE):
-            taken_s, link = self._loop.time(), self._link
-            lane.free_s = max(lane.free_s, taken_s, pipe.open_s)
+            taken_s = self._loop.time()
+            sent_s = max(taken_s, pipe.open_s)
+            if sent_s > taken_s:  # until then the wire is the others'
+                await asyncio.sleep(sent_s - taken_s)
+            link = self._link
             if link.bandwidth_bps is not None:
-                lane.free_s += len(chunk) * 8 / link.bandwidth_bps
-            # without a limit a connection that opens does not hold up the others
-            sent_s = lane.free_s if link.bandwidth_bps else max(taken_s, pipe.open_s)
+                sent_s = max(lane.free_s, sent_s) + len(chunk) * 8 / link.bandwidth_bps
+                lane.free_s = sent_s
             async with pipe.changed:
                 last_s = pipe.chunks[-1][2] if pipe.chunks else 0.0
                 due_s = max(last_s, sent_s + link.rtt_s / 2)  # bytes stay in order

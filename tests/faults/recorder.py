@@ -156,13 +156,11 @@ def _holds(data: bytes, form: str, patterns: tuple[bytes, ...]) -> bool:
 
 
 def _unpacked(message: Message) -> bytes:
-    body = message.body
+    body, coding = message.body, message.headers.get("content-encoding", "identity").lower()
+    assert coding in ("identity", "gzip", "x-gzip", "deflate"), f"{coding} cannot be looked into"
+    if coding == "identity":
+        return body
     try:
-        match message.headers.get("content-encoding", ""):
-            case "gzip":
-                return gzip.decompress(body)
-            case "deflate":
-                return zlib.decompress(body)
+        return zlib.decompress(body) if coding == "deflate" else gzip.decompress(body)
     except (OSError, EOFError, zlib.error):
         return body  # cut off, or not what it says: as it came
-    return body

@@ -93,6 +93,27 @@ def test_bandwidth_is_shared_by_all_connections(sink):
     assert end_s - begin_s >= 4 * size * 8 / rate_bps - ROUNDING_S
 
 
+def test_a_connection_that_opens_does_not_hold_up_the_others(sink):
+    rtt_s = 0.5
+    with LinkRelay(sink, Link(rtt_s=rtt_s, bandwidth_bps=8e6)) as relay:
+        open_, opening = (socket.create_connection(("127.0.0.1", relay.port)) for _ in range(2))
+        with open_, opening:
+            open_.sendall(b"x")
+            while len(relay.flights) < 1:
+                time.sleep(0.01)
+            with socket.create_connection(("127.0.0.1", relay.port)) as opening:
+                opening.sendall(b"y")
+                while relay.connections < 3:
+                    time.sleep(0.01)
+                open_.sendall(b"z")
+                while len(relay.flights) < 3:
+                    time.sleep(0.01)
+        [first, later] = [flight for flight in relay.flights if flight.connection == 0]
+
+    assert later.taken_s > first.given_s
+    assert later.due_s - later.taken_s == pytest.approx(rtt_s / 2 + 1e-6, abs=ROUNDING_S)
+
+
 def test_directions_have_a_bandwidth_each(server, client):
     with LinkRelay(server, Link(bandwidth_bps=8e5)) as relay:
         ask(client(relay.port))

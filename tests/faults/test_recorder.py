@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.faults.conftest import body_of
+from tests.faults.http import read_messages
 from tests.faults.recorder import Place, Recorder
 
 SECRET = b"s3cr\xffet/of+tonearm?"
@@ -127,3 +128,27 @@ def test_concurrent_connections_are_kept_apart(server, client):
         bodies = {request.body for request in recorder.requests()}
 
     assert bodies == {b"%d" % n * 1000 for n in range(8)}
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b"\x16\x03\x01\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: five\r\n\r\nhello",
+        "HTTP/1.1 200 OK\r\nContent-Length: \u00b25\r\n\r\nhello".encode("latin-1"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\n",
+    ],
+)
+def test_what_cannot_be_read_ends_the_messages(odd):
+    good = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+    assert [message.body for message in read_messages(good + odd + good, ["GET"] * 3)] == [b"ok"]
+
+
+def test_a_body_that_cannot_be_looked_into_is_not_passed_over(server, client):
+    with Recorder(server) as recorder:
+        post(client, recorder.port, b"packed", **{"Content-Encoding": "br"})
+        with pytest.raises(AssertionError, match="br cannot be looked into"):
+            recorder.places_of(SECRET)

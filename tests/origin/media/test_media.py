@@ -316,6 +316,36 @@ async def test_bytes_that_are_missing_in_the_store_are_never_sent_as_a_segment(h
     assert "shorter" in house.logged()
 
 
+@pytest.mark.parametrize("kept", [None, 0, 1000])
+async def test_what_the_store_has_lost_is_our_fault_and_its_key_stays_here(house, kept):
+    file = file_of(house)
+    await house.store.delete(file.key)
+    if kept is not None:
+        await house.store.put_if_absent(file.key, house.bodies[file.key][:kept])
+
+    files = {"aac-160k/10.m4s": None, "aac-160k.mp4": "bytes=20000-20009"}
+    for name, wanted in files.items():
+        headers = {"Range": wanted} if wanted else {}
+        answer = await house.client.get(house.path(name), headers=headers)
+        told = await answer.text()
+        assert (answer.status, answer.headers["Cache-Control"]) == (500, "no-store")
+        assert file.key not in told
+        assert "urn:tonearm:problem:integrity" in told
+    assert house.logged().count(file.key) >= len(files)
+
+
+async def test_what_was_removed_while_it_was_remembered_is_not_found(house):
+    await house.client.get(house.path("high.m3u8"))
+    file = file_of(house)
+    for key in (presentation_key("song", house.presentation.generation), file.key):
+        await house.store.delete(key)
+
+    for name in ("aac-160k/10.m4s", "aac-160k.mp4"):
+        answer = await house.client.get(house.path(name))
+        assert answer.status == 404
+        assert "tracks/" not in await answer.text()
+
+
 async def test_a_stream_that_breaks_off_is_cut_and_not_ended(house):
     file = file_of(house)
     await house.store.delete(file.key)

@@ -13,6 +13,7 @@ from core.model import DrmProfile, Tier
 from origin.playback import handlers as playback
 from origin.playback import idempotency
 from origin.playback.handlers import GRACE_S
+from packager.manifest.places import presentation_key
 from tests.origin.conftest import (
     SECRET_PLAYBACK,
     TwoPathways,
@@ -209,6 +210,21 @@ async def test_an_outage_of_the_store_does_not_stop_what_edges_may_hold(house):
     house.store.failure = UnavailableError("down")
 
     assert (await started(house, key="key-2"))["availability"] == {"state": "ready"}
+
+
+@pytest.mark.parametrize("lost", ["description", "media"])
+async def test_a_published_track_that_the_store_has_lost_is_our_fault(house, lost):
+    if lost == "description":
+        key = presentation_key("song", house.presentation.generation)
+    else:
+        key = house.presentation.rendition("aac-320k").file(DrmProfile.CBCS).key
+    await house.store.delete(key)
+
+    answer = await start(house)
+
+    assert (answer.status, answer.headers["Cache-Control"]) == (500, "no-store")
+    assert "tracks/" not in await answer.text()
+    assert "is missing" in house.logged()
 
 
 async def test_tracks_that_cannot_be_played_are_refused_with_a_reason(house):
