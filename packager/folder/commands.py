@@ -30,7 +30,7 @@ class Seconds(click.FloatRange):
         """The number, or a refusal."""
         number = super().convert(value, param, ctx)
         if math.isnan(number):
-            raise InvalidInputError("a time is not finite", hint="give a number of seconds")
+            self.fail(f"{value} is not finite.", param, ctx)
         return number
 
 
