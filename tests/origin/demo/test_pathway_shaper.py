@@ -51,10 +51,8 @@ async def _open(shaper):
 
 
 async def _ask(reader, writer, line=b"hello\n"):
-    started_s = time.perf_counter()
     writer.write(line)
-    answer = await reader.readline()
-    return answer, time.perf_counter() - started_s
+    return await reader.readline()
 
 
 async def _is_cut(reader):
@@ -66,22 +64,34 @@ async def _is_cut(reader):
 
 async def test_bytes_pass_unchanged_and_the_end_is_passed_on(shaper):
     reader, writer = await _open(shaper)
-    assert (await _ask(reader, writer))[0] == b"HELLO\n"
+    assert await _ask(reader, writer) == b"HELLO\n"
     writer.write_eof()
     assert await reader.read() == b"bye"
     writer.close()
 
 
-async def test_a_round_trip_takes_twice_the_latency_and_can_change_while_connected(shaper):
+async def test_a_round_trip_takes_twice_the_latency(shaper):
     reader, writer = await _open(shaper)
     shaper.shape = Shape(latency_ms=40)
-    _, slow_s = await _ask(reader, writer)
-    shaper.shape = Shape()
-    fast_s = min([(await _ask(reader, writer))[1] for _ in range(5)])
+    started_s = time.perf_counter()
+    await _ask(reader, writer)
     writer.close()
 
-    assert slow_s >= 0.08
-    assert fast_s < slow_s
+    assert time.perf_counter() - started_s >= 0.08
+
+
+async def test_a_shape_changes_for_connections_that_are_open_but_not_for_what_is_on_its_way(shaper):
+    slow, other = await _open(shaper), await _open(shaper)
+    shaper.shape = Shape(latency_ms=2000)
+    late = asyncio.create_task(_ask(*slow))
+    await asyncio.sleep(0.2)  # it is on its way
+    shaper.shape = Shape()
+
+    assert await _ask(*other) == b"HELLO\n"
+    assert not late.done()
+    assert await late == b"HELLO\n"
+    for _, writer in (slow, other):
+        writer.close()
 
 
 async def test_bytes_stay_in_order_under_jitter(shaper):
@@ -117,15 +127,15 @@ async def test_bandwidth_is_limited(shaper):
 
 
 async def test_latency_does_not_limit_throughput_within_the_buffer(shaper):
-    shaper.shape = Shape(latency_ms=500)
+    shaper.shape = Shape(latency_ms=400)
     reader, writer = await _open(shaper)
-    started_s = time.perf_counter()
+    one_by_one = asyncio.create_task(asyncio.sleep(0.4 * BUFFER_SIZE / CHUNK_SIZE))
     writer.write(b"big\n")
     await reader.readexactly(BUFFER_SIZE)
     writer.close()
 
-    # one chunk at a time would take 8 s, the two ways of one round trip take 1
-    assert time.perf_counter() - started_s < 0.5 * BUFFER_SIZE / CHUNK_SIZE
+    assert not one_by_one.done()
+    one_by_one.cancel()
 
 
 async def test_a_failing_pathway_cuts_connections_and_can_recover(shaper):
@@ -140,7 +150,7 @@ async def test_a_failing_pathway_cuts_connections_and_can_recover(shaper):
 
     shaper.shape = Shape()
     reader, writer = await _open(shaper)
-    assert (await _ask(reader, writer))[0] == b"HELLO\n"
+    assert await _ask(reader, writer) == b"HELLO\n"
     writer.close()
 
 
@@ -162,9 +172,7 @@ async def test_stopping_ends_connections_and_frees_the_port(echo):
     reader, writer = await _open(shaper)
     writer.write(b"hello\n")
     await asyncio.sleep(0.05)
-    started_s = time.perf_counter()
     await shaper.stop()
-    assert time.perf_counter() - started_s < 5  # not what is under way is waited for
     assert await _is_cut(reader)
     writer.transport.abort()
 
