@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guard import Spent, complaint
+from tests.guard import Spent, complaint, spent_so_far
 from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent
@@ -144,6 +144,25 @@ def test_the_clock_is_fair_on_a_busy_machine_and_strict_with_who_sleeps(spent, l
     said = complaint(spent)
 
     assert (said is None) if limit is None else said.endswith(f": {limit} are allowed")
+
+
+@pytest.mark.skipif(
+    not Path(f"/proc/self/task/{os.getpid()}/children").exists(),
+    reason="this kernel does not list children",
+)
+def test_what_a_child_that_lives_had_of_the_processor_counts_apart():
+    before = spent_so_far()
+    code = "import time\nwhile time.process_time() < .6: pass\nprint(flush=True)\ninput()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        child.stdout.readline()
+        spent = spent_so_far() - before
+        child.communicate(b"\n")
+    waited_for = spent_so_far() - before
+
+    assert spent.living_s >= 0.5 > spent.cpu_s
+    assert waited_for.cpu_s >= 0.5
 
 
 def test_what_is_shared_is_made_once_by_all_workers(run, tmp_path):

@@ -99,6 +99,40 @@ def texts_near(form):
     return good | near | st.text(max_size=20)
 
 
+VECTORS = {
+    "TRACK_ID": (["a", "0-a_b", "a" * 64], ["", "A", "-a", "_a", "a.b", "a/b", "é", "a" * 65]),
+    "ALBUM_ID": (["a", "0-a_b", "a" * 64], ["", "A", "-a", "_a", "a.b", "a/b", "é", "a" * 65]),
+    "LADDER_NAME": (["a", "0-a_b", "a" * 32], ["", "A", "-a", "a" * 33]),
+    "GENERATION": (["0123456789abcdef"], ["0" * 15, "0" * 17, "A" * 16, "g" * 16]),
+    "RENDITION": (
+        ["aac-96k", "flac", "low-1", "lowest", "statics", "a" * 32],
+        ["", "low", "normal", "high", "lossless", "static", "a_b", "-a", "A", "a" * 33],
+    ),
+    "REGION": (["ww", "eu-1", "-", "a" * 16], ["", "EU", "a_b", "a" * 17]),
+    "TITLE": (["", "Zoë 🎵 / \n", "x" * 500], ["x" * 501, "\ud800"]),
+    "ARTIST": (["", "Zoë 🎵 / \n", "x" * 500], ["x" * 501, "\ud800"]),
+    "SUBJECT": (["u", "auth0|é 5", "x" * 128], ["", "x" * 129, "\ud800"]),
+    "DEVICE_ID": (["d", "A_b.c-9", "a" * 64], ["", "a b", "é", "a/b", "a~b", "a" * 65]),
+    "SESSION_ID": (["s", "A_b.c-9", "a" * 64], ["", "a b", "é", "a/b", "a~b", "a" * 65]),
+    "SIGNING_KEY_ID": (["k1", "A_b.c-9", "a" * 64], ["", "a b", "é", "a~b", "a" * 65]),
+    "PATHWAY_ID": (["eu-a", "A_b.c-9", "a" * 64], ["", "-a", ".a", "_a", "a b", "a" * 65]),
+    "REQUEST_ID": (["A-b_5678", "a" * 64], ["a" * 7, "a" * 65, "a.b.c.d.e", "a b c d e"]),
+    "SHA256": (["0" * 64], ["0" * 63, "0" * 65, "A" * 64]),
+    "ISRC": (["GBAYE6900531"], ["gbaye6900531", "GB-AYE-69-00531", "GBAYE690053", "1BAYE6900531"]),
+}
+"""Of each form what it takes and what not; the tests below only say that doors agree with it."""
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_takes_these_and_refuses_those(name):
+    good, bad = VECTORS[name]
+    # a pattern that ends in `$` would take the newline
+    bad = [*bad, *([f"{good[0]}\n"] if name not in ("TITLE", "ARTIST", "SUBJECT") else [])]
+
+    assert [text for text in good if not FORMS[name].fits(text)] == []
+    assert [text for text in bad if FORMS[name].fits(text)] == []
+
+
 @few
 @given(text=texts_near(ids.TRACK_ID))
 @example(text="a" * 64)
@@ -240,7 +274,7 @@ def test_a_rendition_has_a_url_if_it_may_be_described(name):
     assert takes(addressed, name) == fits
 
 
-@pytest.mark.parametrize("period", [-1, 0, ids.MAX_PERIOD, ids.MAX_PERIOD + 1])
+@pytest.mark.parametrize("period", [-1, 0, ids.MAX_PERIOD, ids.MAX_PERIOD + 1, True, 1.0])
 def test_a_key_period_is_taken_everywhere_or_nowhere(vault, period):
     p = track()
 
@@ -248,7 +282,7 @@ def test_a_key_period_is_taken_everywhere_or_nowhere(vault, period):
         keys = tuple(dataclasses.replace(key, period=period) for key in p.keys)
         return described(keys=keys)
 
-    fits = 0 <= period <= ids.MAX_PERIOD
+    fits = type(period) is int and 0 <= period <= 2**31 - 1
     assert takes(written, period) == fits
     request = KeyRequest("t", (Tier.LOW,), (Scheme.CBCS,), period)
     assert takes(lambda _: vault.keys(request), period) == fits

@@ -260,6 +260,13 @@ def test_it_asks_as_an_operator_and_again_after_a_passing_failure(scripted):
         assert json.loads(body)["trackId"] == "song"
 
 
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_what_may_pass_is_asked_again(scripted, status):
+    scripted.script += [(status, {}, b""), (200, {}, json.dumps(good()).encode())]
+
+    assert client_of(scripted).keys(ONE)
+
+
 def test_it_gives_up_after_a_bounded_number_of_tries(scripted):
     slept = []
     scripted.script += [(503, {"Retry-After": "86400"}, b"")] * ATTEMPTS
@@ -472,6 +479,36 @@ def test_an_answer_is_read_as_it_was_written(vault, request_):
     assert len(answer) < key_exchange.MAX_ANSWER_SIZE / 10
     with pytest.raises(IntegrityError):
         key_exchange.read_keys(answer, replace(request_, period=request_.period ^ 1))
+
+
+def _with_the_first(field):
+    """A change of answers: the second key takes *field* of the first."""
+
+    def change(keys):
+        first, second, *rest = keys
+        if field == "kid":
+            taken = replace(second.description, kid=first.description.kid)
+            return [first, replace(second, description=taken), *rest]
+        return [first, replace(second, key=first.key), *rest]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda keys: keys[::-1],
+        lambda keys: keys[1:],
+        _with_the_first("key"),
+        _with_the_first("kid"),
+    ],
+    ids=["in another order", "one too few", "one key twice", "one KID twice"],
+)
+def test_keys_that_are_not_one_for_each_use_in_order_are_refused(vault, change):
+    answer = key_exchange.write_keys(change(list(vault.keys(ALL))))
+
+    with pytest.raises(IntegrityError, match="not the keys"):
+        key_exchange.read_keys(answer, ALL)
 
 
 @given(st.binary(max_size=80) | st.text('{}[]",:kidetrschmpou', max_size=60).map(str.encode))

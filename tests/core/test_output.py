@@ -11,6 +11,8 @@ from array import array
 import pytest
 
 import cli
+from core.errors import ToolkitError
+from core.output import Styled, print_columns, print_error, print_json, print_line
 
 EVIL = b"\x1b]0;x\x07\x1b[31m\xe2\x80\xae\n\xff"
 """Sets the title, turns red, overrides the direction of reading, breaks the line, is no UTF-8."""
@@ -76,6 +78,31 @@ def run(tmp_path, monkeypatch, capfdbinary):
 
     assert run(b"keys", b"init")[0] == 0
     return run
+
+
+@pytest.mark.parametrize(
+    "character",
+    # one-byte controls of 8-bit terminals (CSI, OSC, next line) are as good as ESC sequences
+    ["\0", "\t", "\r", "\x7f", "\x80", "\x85", "\x9b", "\x9d", "\x9f", "\u061c", "\u200e", "\u200f",
+     "\u2028", "\u2029", "\u202a", "\u202e", "\u2066", "\u2069", "\ufeff", "\udcff"],
+    ids=ascii,
+)  # fmt: skip
+def test_no_character_that_a_terminal_obeys_is_printed(character, capsys):
+    print_line(f"a{character}b", Styled(character))
+    print_columns("a", character)
+    print_json({"a": character})
+    print_error(ToolkitError(character, hint=character), about=character)
+    out, err = capsys.readouterr()
+
+    assert character not in out.replace("a\t", "a", 1) + err
+    assert json.loads(out.splitlines()[-1])["a"] == character
+
+
+@pytest.mark.parametrize("letters", ["Zoë", "日本語", "🎵 ♪", 'it\'s "so" \\ 100 %', "\xa0"])
+def test_letters_are_printed_as_they_are(letters, capsys):
+    print_line(letters)
+
+    assert capsys.readouterr().out == f"{letters}\n"
 
 
 @pytest.mark.parametrize("case", REFUSED)

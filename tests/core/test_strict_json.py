@@ -90,8 +90,9 @@ def test_what_readers_disagree_about_is_refused_with_a_reason(data, why):
         (b"-0.0", -0.0),
         (b"999999999999999999", 10**18 - 1),
         (b" \t\r\n1 ", 1),
+        (b"1".ljust(strict_json.MAX_BODY_SIZE), 1),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_what_is_plain_is_taken(data, value):
     found = strict_json.read(data)

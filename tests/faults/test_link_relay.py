@@ -127,6 +127,26 @@ def test_directions_have_a_bandwidth_each(server, client):
     assert took_s >= sum(flight.size for flight in down) * 8 / 8e5 - ROUNDING_S
 
 
+def test_what_comes_down_does_not_hold_up_what_goes_up():
+    rate_bps, size = 8e5, 400_000  # four seconds of it
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        LinkRelay(listener.getsockname(), Link(bandwidth_bps=rate_bps)) as relay,
+        socket.create_connection(("127.0.0.1", relay.port)) as near,
+        listener.accept()[0] as far,
+    ):
+        threading.Thread(target=far.sendall, args=(bytes(size),)).start()
+        near.recv(1)
+        near.sendall(b"x" * 1000)
+        assert far.recv(1)
+        flights = relay.flights
+    [up] = [flight for flight in flights if flight.up]
+    came_down = sum(flight.size for flight in flights if not flight.up)
+
+    assert 0 < came_down < size
+    assert up.due_s - up.taken_s == pytest.approx(up.size * 8 / rate_bps, abs=ROUNDING_S)
+
+
 def test_a_link_can_be_slowed_while_it_runs(server, client):
     with LinkRelay(server, Link()) as relay:
         connection = client(relay.port)

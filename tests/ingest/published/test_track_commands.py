@@ -69,3 +69,11 @@ def test_what_a_track_lacks_is_a_dash(home):
     assert "None" not in shown
     assert re.search(r"^loudness +-$", shown, re.MULTILINE)
     assert re.search(r"^album +-$", shown, re.MULTILINE)
+
+
+def test_a_track_without_a_name_has_dashes_in_their_places(home):
+    fill_home(home, *make_presentation("nameless"), title="", artist="")
+
+    shown = run(home, "track", "show", "nameless").stdout
+
+    assert re.findall(r"^(title|artist) +-$", shown, re.MULTILINE) == ["title", "artist"]

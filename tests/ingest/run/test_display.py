@@ -32,6 +32,19 @@ def test_each_track_has_a_line_with_its_stage_and_all_have_one():
     assert "1/2" in shown
 
 
+def test_a_name_cannot_drive_the_terminal():
+    console = terminal()
+    hostile = Path("one\x1b]0;title\x07\u202e\x9b31m.wav")
+
+    with Display([hostile], console) as display:
+        display(1, Stage.ENCODE, 0.5)
+    print_table([Outcome(path=hostile, status="failed")], console)
+
+    shown = console.file.getvalue()
+    assert r"one\x1b]0;title\x07\u202e\x9b31m.wav" in shown
+    assert not [part for part in ("\x1b]", "\x07", "\u202e", "\x9b") if part in shown]
+
+
 def test_the_table_names_results_and_loudness():
     console = terminal()
     loudness = Loudness(-14.04, 6.0, -9.0, -11.0, -0.5)

@@ -9,18 +9,28 @@ from dataclasses import fields, is_dataclass, replace
 import numpy as np
 import pytest
 
-from core.model import Scheme
+from core.errors import IntegrityError
+from core.model import DrmProfile, Scheme, Tier
 from ingest.encode.ladder import MUSIC, with_lossless
 from ingest.encode.neighbours import edges, rolls
 from ingest.encode.rungs import Order, encode
 from ingest.encode.workspace import Workspace
 from ingest.master.probe import hash_master, probe
 from ingest.measure.album import album_loudness
-from ingest.run.assemble import check_ivs, describe, package_orders, package_rung, release_of
+from ingest.run.assemble import (
+    PackagedRung,
+    check_ivs,
+    describe,
+    package_orders,
+    package_rung,
+    release_of,
+)
 from ingest.run.current import is_twin, key_request
 from ingest.run.plan import Options, beside, plan
 from ingest.run.track import Admission
+from packager.cmaf.verify import Verified
 from tests.ingest.conftest import music, write_wav
+from tests.packager.manifest.examples import track
 
 
 def alike(one, other):
@@ -152,6 +162,31 @@ def test_an_order_that_is_done_is_answered_without_an_encoder(album_plan, toolch
 
     assert second.fresh == ()
     assert alike(replace(second, fresh=first.fresh), first)
+
+
+@pytest.mark.parametrize(
+    ("second", "overlap"),
+    [
+        (("low", "cenc", 100), False),
+        (("low", "cenc", 99), True),
+        (("low", "cenc", 0), True),
+        (("high", "cenc", 0), False),  # a tier has a key of its own
+        (("low", "cbcs", 0), False),  # a constant IV is the scheme's own
+    ],
+)
+def test_two_rungs_under_one_key_share_no_iv(second, overlap):
+    def rung(tier, drm, first_iv):
+        [rendition, *_] = track().renditions
+        verified = {DrmProfile(drm): Verified(100, first_iv)}
+        return PackagedRung(replace(rendition, tier=Tier(tier)), verified)
+
+    rungs = [rung("low", "cenc", 0), rung(*second)]
+
+    if overlap:
+        with pytest.raises(IntegrityError, match="IVs of the tier low overlap"):
+            check_ivs(rungs)
+    else:
+        check_ivs(rungs)
 
 
 def test_keys_of_an_order_stay_out_of_its_repr(album_plan, toolchain, parts, tmp_path):

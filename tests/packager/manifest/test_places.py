@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import NotFoundError
 from core.model import DrmProfile, Tier
 from packager.manifest import places
 from packager.manifest.places import Kind, MediaFileName, MediaPath, parse
@@ -46,6 +47,21 @@ def test_every_name_of_a_file_is_understood(name, tier, number):
     assert read(places.hls_name(name)) == MediaFileName(Kind.HLS_MEDIA, name)
     assert read(places.hls_name(tier)) == MediaFileName(Kind.HLS_TIER, tier)
     assert read(places.dash_name(tier)) == MediaFileName(Kind.DASH_TIER, tier)
+
+
+@pytest.mark.parametrize(
+    ("generation", "drm"),
+    [
+        ("latest", "cbcs"),
+        ("0" * 15, "cbcs"),
+        ("A" * 16, "cbcs"),
+        ("0" * 16, "cens"),
+        ("0" * 16, ""),
+    ],
+)
+def test_a_generation_or_profile_that_cannot_be_is_known_without_a_store(generation, drm):
+    with pytest.raises(NotFoundError):
+        MediaPath("", "t", generation, "ww", drm, "low.m3u8").profile()
 
 
 def test_relative_urls_lead_to_the_media():
