@@ -14,8 +14,8 @@ import pytest
 
 BROWSER_GROUPS = ("browser-1", "browser-2")
 BROWSER_FIXTURES = {"browser", "player", "record"}
-SHARED = {"seaweedfs": "seaweedfs", "service": "service"}
-"""Fixtures that are servers, and the one group of the tests that want them."""
+SHARED = ("seaweedfs", "service")
+"""Fixtures that are servers: the tests that want one are a group of its name."""
 NICENESS = 5
 
 
@@ -26,10 +26,10 @@ def assign(items: list[pytest.Item]) -> None:
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         module = item.location[0]
-        shared = next((group for name, group in SHARED.items() if name in fixtures), module)
+        shared = next((name for name in SHARED if name in fixtures), module)
         names[item] = browsers.get(module, shared)
         item.add_marker(pytest.mark.xdist_group(names[item]))
-    order = {name: place for place, name in enumerate((*BROWSER_GROUPS, *SHARED.values()))}
+    order = {name: place for place, name in enumerate((*BROWSER_GROUPS, *SHARED))}
 
     def place(item: pytest.Item) -> tuple[int, bool]:
         slow = item.location[0].startswith(("tests/e2e/", "tests/ingest/"))
