@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.groups import NICENESS
 from tests.guard import Spent, complaint, spent_so_far
 from tests.ports import free_port
 
@@ -251,3 +252,22 @@ def test_sound(player): pass
         ("test_sound", "browser-1"),
         ("test_sum", "test_first.py"),
     ]
+
+
+def test_a_worker_steps_back_for_those_with_a_browser_once_it_comes_to_other_tests(run):
+    source = f"""
+import os, pytest
+@pytest.fixture
+def player(): pass
+def test_sound(player): assert os.nice(0) == {os.nice(0)}
+"""
+    beside = f"""
+import os
+def test_plain(): assert os.nice(0) == {min(19, os.nice(0) + NICENESS)}
+def test_more(): assert os.nice(0) == {min(19, os.nice(0) + NICENESS)}
+"""
+    workers = ("-n", "1", "--dist", "loadgroup", "--no-loadscope-reorder")
+
+    for module in (source, beside):
+        code, said = run(module, *workers)
+        assert code == 0, said

@@ -1,5 +1,6 @@
 """Masters in every format, made by the real ffmpeg, and the collaborators of a run."""
 
+import asyncio
 import subprocess
 import sys
 import time
@@ -108,15 +109,20 @@ def parts(toolchain, tmp_path):
     catalogue.close()
 
 
+RUN_LIMIT_S = 120
+"""Of a run in this process; the guard of the suite only judges tests that end."""
+
+
 @pytest.fixture
 def ingest(parts):
     """A run in this process: awaited with paths and options, it gives the outcomes."""
 
     async def run(paths, *, parts=parts, listener=lambda *_: None, **options):
         wanted = Options(**{"ladder": MUSIC, **options})
-        return await ingest_masters(
-            list(paths), wanted, parts, tell=listener, finished=lambda _: None
-        )
+        async with asyncio.timeout(RUN_LIMIT_S):  # who waits for ever fails, and says so
+            return await ingest_masters(
+                list(paths), wanted, parts, tell=listener, finished=lambda _: None
+            )
 
     return run
 

