@@ -286,6 +286,9 @@ def test_a_key_period_is_taken_everywhere_or_nowhere(vault, period):
     assert takes(written, period) == fits
     request = KeyRequest("t", (Tier.LOW,), (Scheme.CBCS,), period)
     assert takes(lambda _: vault.keys(request), period) == fits
+    if not fits:  # before it reaches a vault, which has no row for it
+        with pytest.raises(InvalidInputError, match="not a key period"):
+            request.uses()
 
 
 @given(text=texts_near(ids.LADDER_NAME))
