@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from core.errors import InvalidInputError, ToolkitError
+from core.errors import InvalidInputError, ToolkitError, UnavailableError
 from core.home import Home
 from core.output import print_error
 from core.wiring import Wiring
@@ -30,6 +30,7 @@ COMMANDS = {
     "track": "ingest.published.track_commands:track",
 }
 """Where each command lives; imported late: help is quick."""
+MACHINE_HINT = "check disks, permissions, and where the results go"
 ROLES = {"router": "cdn_router", "keyserver": "keyserver", "origin": "origin"}  # of `serve`
 
 
@@ -118,6 +119,17 @@ def _of_usage(error: click.ClickException) -> InvalidInputError:
     return InvalidInputError(message, hint=f"see: {command} --help")
 
 
+def _tell(error: OSError) -> int:
+    """Say what the system refused, unless it was to take what `head` wants no more of."""
+    # what is still buffered for it would be refused once more when Python ends
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        place = f"{error.filename}: " if error.filename else ""
+        reason = UnavailableError(f"{place}{error.strerror}", hint=MACHINE_HINT)
+        print_error(reason)
+    return 1
+
+
 def main() -> None:
     """Run the command line; errors become one line, a hint and an exit code."""
     try:
@@ -131,6 +143,8 @@ def main() -> None:
     except ToolkitError as error:
         print_error(error)
         code = 1
+    except OSError as error:  # results that nobody reads any more, a disk that is full, ...
+        code = _tell(error)
     except (click.exceptions.Abort, KeyboardInterrupt):
         code = 130
     gc.freeze()  # everything is about to go: a last search for cycles takes 10 ms

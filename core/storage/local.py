@@ -251,5 +251,5 @@ def _absent_or_unavailable(key: str, error: OSError) -> ToolkitError:
 def _unavailable(error: OSError) -> UnavailableError:
     return UnavailableError(
         f"the local store does not work: {error.strerror}",
-        hint="check the disk, its free space and the folder's permissions",
+        hint="check the disk, its free space, permissions and the limit of open files (ulimit -n)",
     )

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 from core.errors import MasterRejectedError
@@ -115,8 +115,10 @@ def probe(path: Path) -> Master:
     import av.error  # noqa: PLC0415 - likewise
 
     try:
-        if not S_ISREG(path.stat().st_mode):  # a pipe would be waited for, and is read but once
-            raise MasterRejectedError("no file", hint="name files: a master is read several times")
+        mode = path.stat().st_mode
+        if not S_ISREG(mode):  # a pipe would be waited for, and is read but once
+            kind = "a folder" if S_ISDIR(mode) else "a pipe or a device"
+            raise MasterRejectedError(kind, hint="name files: a master is read several times")
         state = FileState.of(path)
         with path.open("rb") as file:
             container = sniff(file.read(12))

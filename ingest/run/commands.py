@@ -31,6 +31,8 @@ OPEN_FILES = 256
 """For stores, databases, and rungs that are packaged."""
 OPEN_FILES_PER_JOB = 8
 """A lock and the pipes of ffmpeg, and room to spare; a track that waits for its album holds one."""
+MAX_LADDER_LENGTH = 1 << 16
+"""Characters of a ladder's file."""
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE = 2
 """Signals until one is taken for a kill."""
@@ -131,12 +133,18 @@ def _ladder(path: Path | None) -> "Ladder":
     if path is None:
         return MUSIC
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_LADDER_LENGTH + 1)
     except (OSError, UnicodeDecodeError) as error:
         reason = "it is no text" if isinstance(error, UnicodeDecodeError) else error.strerror
         raise InvalidInputError(
             f"the ladder {path} cannot be read: {reason}", hint="name a TOML file"
         ) from error
+    if len(text) > MAX_LADDER_LENGTH:
+        raise InvalidInputError(
+            f"the ladder {path} has more than {MAX_LADDER_LENGTH} characters",
+            hint="is it the right file?",
+        )
     return parse_ladder(text, name=path.stem)
 
 

@@ -190,8 +190,8 @@ def check_license_base(url: str) -> None:
     except ValueError:  # a port or an address that is none
         usable = False
     # it is written into playlists and MPDs as it is
-    if url and not (usable and re.fullmatch(r"[A-Za-z0-9:/\[\]._~%-]+", url)):
+    if url and not (usable and re.fullmatch(r"[A-Za-z0-9:/\[\]._~%-]{1,500}", url)):
         raise InvalidInputError(
             f"--license-base {url[: ids.MAX_SHOWN]!a} is no base of URLs",
-            hint="such as https://keys.example.com: no user, no query",
+            hint="such as https://keys.example.com: no user, no query, at most 500 characters",
         )

@@ -5,8 +5,10 @@ import json
 import math
 import os
 import struct
+import subprocess
 import sys
 from array import array
+from pathlib import Path
 
 import pytest
 
@@ -140,3 +142,25 @@ def test_a_broken_file_with_such_a_name_is_inspected(run, how):
         assert os.fsencode(json.loads(out.decode("utf-8"))["name"]) == BROKEN
     else:
         assert out.startswith(b"broken" + SPELT + b".wav  8 bytes\n")
+
+
+def test_results_for_a_full_disk_are_one_error(tmp_path):
+    command = [sys.executable, "-m", "cli", "--home", str(tmp_path), "token", "issue"]
+
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: No space left on device\nhint: ")
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_who_wants_no_more_results_is_told_nothing(tmp_path):
+    command = [sys.executable, "-m", "cli", "--home", str(tmp_path), "token", "issue"]
+    reading, writing = os.pipe()
+    os.close(reading)
+
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+
+    assert (done.returncode, done.stderr) == (1, "")

@@ -6,7 +6,10 @@ servers=()
 tonearm() {
     case " $* " in
     *" serve "*) started "$(port_of "$TONEARM_SERVE_PORT" "$@")" "$@" ;;
-    *" demo "*) started "$(port_of "$TONEARM_DEMO_PORT" "$@")" "$@" ;;
+    *" demo "*) # a reader presses Ctrl-C before the next command, which wants the same masters
+        started "$(port_of "$TONEARM_DEMO_PORT" "$@")" "$@"
+        stop
+        ;;
     *) "$PYTHON" -m cli "$@" ;;
     esac
 }
@@ -44,5 +47,6 @@ stop() {
     # every server is told, and waited for: none outlives its page
     for server in "${servers[@]}"; do kill "$server" || true; done
     for server in "${servers[@]}"; do wait "$server" || true; done
+    servers=()
 }
 trap stop EXIT

@@ -26,6 +26,10 @@ OPTIONS = {
     "a licence base that is no URL": (["--license-base", "keys.example"], "--license-base"),
     "a licence base with a quote": (["--license-base", 'https://a"b'], "--license-base"),
     "a licence base with a query": (["--license-base", "https://a/?b"], "--license-base"),
+    "a licence base of 600 characters": (
+        ["--license-base", f"https://{'a' * 600}"],
+        "--license-base",
+    ),
     "a licence base on no port": (["--license-base", "https://a:port"], "--license-base"),
     "a licence base that is nothing but a slash": (["--license-base", "/"], "--license-base"),
     "a clear lead of more than an hour": (["--clear-lead", "3601"], "not in the range"),
@@ -142,7 +146,7 @@ def pipe(folder):
 
 
 MASTERS = {
-    pipe: "no file",
+    pipe: "a pipe",
     silent: "silent",
     truncated: "truncated",
     short: "of audio",
