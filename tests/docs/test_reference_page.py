@@ -30,6 +30,7 @@ LOGGERS = {"log", "_log", "logger", "LOG"}
 COMPUTED_EXITS = {
     "code if isinstance(code, int) else 0": {0},  # of the composition root, read below
     "128 + received[0]": {128 + signal.SIGHUP, 128 + signal.SIGTERM},  # of a run that was stopped
+    "128 + number": {128 + signal.SIGHUP, 128 + signal.SIGTERM},  # of `package`, likewise
 }
 """What exit codes come from where they are no numbers in the source."""
 FOREIGN_VARIABLES = {

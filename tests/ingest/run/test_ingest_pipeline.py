@@ -185,6 +185,23 @@ async def test_an_album_that_gains_a_track_is_measured_again(ingest, parts, tmp_
     assert presentations[0].album_loudness == presentations[1].album_loudness
 
 
+async def test_a_track_far_from_one_that_was_replaced_gets_the_new_loudness_of_the_album(
+    ingest, parts, tmp_path
+):
+    masters = [write_wav(tmp_path / f"{n}.wav", music(2, seed=n) * 0.1) for n in range(3)]
+    before = await ingest(masters, album="Suite")
+    write_wav(masters[2], music(2, seed=9))
+
+    after = await ingest(masters, album="Suite")
+
+    # nothing of the first track but its album has changed
+    assert [outcome.status for outcome in after] == ["published"] * 3
+    old, new = await described(parts, before[0]), await described(parts, after[0])
+    assert old.recipe_sha256 == new.recipe_sha256
+    assert new.album_loudness.integrated_lufs > old.album_loudness.integrated_lufs + 6
+    assert new.album_loudness == (await described(parts, after[2])).album_loudness
+
+
 async def test_an_album_with_a_bad_track_is_published_without_it(ingest, tmp_path):
     good = write_wav(tmp_path / "good.wav", music(2))
     silent = write_wav(tmp_path / "silent.wav", np.zeros((44_100, 2)))

@@ -39,9 +39,22 @@ def statuses(outcomes):
 @pytest.mark.parametrize("album", [None, "Suite"])
 async def test_more_tracks_than_places_all_come_to_their_end(ingest, parts, short_masters, album):
     masters = short_masters(TRACKS_AHEAD + 4)
+    at_work, most = set(), 0
 
-    outcomes = await ingest(masters, parts=replace(parts, jobs=1), ladder=SMALL, album=album)
+    def listen(position, stage, _):
+        nonlocal most
+        if stage is Stage.QUEUED:
+            at_work.add(position)
+            most = max(most, len(at_work))
+        elif stage is Stage.DONE:
+            at_work.discard(position)
 
+    outcomes = await ingest(
+        masters, parts=replace(parts, jobs=1), ladder=SMALL, album=album, listener=listen
+    )
+
+    # tracks of an album wait for each other, and would wait for ever for a place
+    assert most == (len(masters) if album else TRACKS_AHEAD + 1)
     assert statuses(outcomes) == ["published"] * len(masters)
     assert [outcome.path for outcome in outcomes] == masters
     assert len(parts.catalogue.list()) == len(masters)
