@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 from core.errors import MasterRejectedError
@@ -105,6 +105,15 @@ def hash_master(master: Master, check: Callable[[], None] = lambda: None) -> str
     return digest.hexdigest()
 
 
+def check_kind(path: Path) -> None:
+    """Raise MasterRejectedError if it is no file: whoever opens a pipe waits for its writer."""
+    kind = path.stat().st_mode
+    if S_ISDIR(kind):
+        raise MasterRejectedError("is a folder", hint="name the files in it")
+    if not S_ISREG(kind):
+        raise MasterRejectedError("is no file", hint="name files: a master is read several times")
+
+
 def probe(path: Path) -> Master:
     """Look at a master without decoding it.
 
@@ -115,8 +124,7 @@ def probe(path: Path) -> Master:
     import av.error  # noqa: PLC0415 - likewise
 
     try:
-        if not S_ISREG(path.stat().st_mode):  # a pipe would be waited for, and is read but once
-            raise MasterRejectedError("no file", hint="name files: a master is read several times")
+        check_kind(path)
         state = FileState.of(path)
         with path.open("rb") as file:
             container = sniff(file.read(12))
