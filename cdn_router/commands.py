@@ -137,8 +137,10 @@ def _explain(url: str, region: str | None) -> Any:
             body = answer.read(MAX_EXPLANATION_SIZE + 1)
         told = read_object(body, max_size=MAX_EXPLANATION_SIZE, what="its answer")
     except (OSError, HTTPException, InvalidInputError) as error:
+        reason = getattr(error, "reason", error)  # urllib wraps what the system said
+        why = getattr(reason, "strerror", None) or reason
         raise UnavailableError(
-            f"no router answers at {url}: {error}", hint="start one: tonearm serve --role router"
+            f"no router answers at {url}: {why}", hint="start one: tonearm serve --role router"
         ) from None
     if "regions" not in told:
         raise UnavailableError(f"what answers at {url} is no router")
