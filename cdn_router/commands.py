@@ -8,7 +8,7 @@ from urllib.request import urlopen
 
 import click
 
-from core.errors import InvalidInputError, UnavailableError
+from core.errors import InvalidInputError, NotFoundError, UnavailableError
 from core.output import NOTHING, Table, format_number, json_option, print_json, print_line
 from core.wiring import Wiring
 
@@ -101,6 +101,8 @@ def router() -> None:
 def show(url: str, region: str | None, *, as_json: bool) -> None:
     """Show each region's pathways, best first, and why the order is as it is."""
     told = _explain(url, region)
+    if region and not told["regions"]:
+        raise NotFoundError(f"there is no region {region}", hint="see: tonearm router show")
     if as_json:
         print_json(told, indent=2)
         return

@@ -106,3 +106,10 @@ def test_where_no_router_answers_that_is_said_in_words():
     assert done.returncode == 1
     assert done.stderr.splitlines()[0].endswith(": Connection refused")
     assert "urlopen" not in done.stderr
+
+
+def test_a_region_that_the_router_does_not_know_is_an_error(router_url):
+    done = _show("--url", router_url, "--region", "nowhere")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: there is no region nowhere\n")
