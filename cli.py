@@ -85,8 +85,13 @@ def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
         return
     try:
         ctx.default_map = import_module("tomllib").loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(f"cannot read {file}: {error}", hint="it must be TOML") from None
+    except OSError as error:
+        raise InvalidInputError(
+            f"cannot read {file}: {error.strerror}", hint="check the path and its permissions"
+        ) from None
+    except ValueError as error:
+        hint = "write options as TOML; docs/ingest.md has an example"
+        raise InvalidInputError(f"{file} is not TOML: {error}", hint=hint) from None
 
 
 @click.group(cls=_LazyGroup, context_settings={"auto_envvar_prefix": "TONEARM"})

@@ -8,7 +8,7 @@ from urllib.request import urlopen
 
 import click
 
-from core.errors import InvalidInputError, UnavailableError
+from core.errors import InvalidInputError, NotFoundError, UnavailableError
 from core.output import NOTHING, Table, format_number, json_option, print_json, print_line
 from core.wiring import Wiring
 
@@ -101,6 +101,8 @@ def router() -> None:
 def show(url: str, region: str | None, *, as_json: bool) -> None:
     """Show each region's pathways, best first, and why the order is as it is."""
     told = _explain(url, region)
+    if region and not told["regions"]:
+        raise NotFoundError(f"there is no region {region}", hint="see: tonearm router show")
     if as_json:
         print_json(told, indent=2)
         return
@@ -137,8 +139,10 @@ def _explain(url: str, region: str | None) -> Any:
             body = answer.read(MAX_EXPLANATION_SIZE + 1)
         told = read_object(body, max_size=MAX_EXPLANATION_SIZE, what="its answer")
     except (OSError, HTTPException, InvalidInputError) as error:
+        reason = getattr(error, "reason", error)  # urllib wraps what the system said
+        why = getattr(reason, "strerror", None) or reason
         raise UnavailableError(
-            f"no router answers at {url}: {error}", hint="start one: tonearm serve --role router"
+            f"no router answers at {url}: {why}", hint="start one: tonearm serve --role router"
         ) from None
     if "regions" not in told:
         raise UnavailableError(f"what answers at {url} is no router")

@@ -172,7 +172,9 @@ def show_token(wiring: Wiring, text: str, *, as_json: bool) -> None:
             print_fields(_words(fields))
         return
     # an expired token is the one thing worth telling apart
-    raise next((e for e in failures if "expired" in e.message), failures[0])
+    failure = next((e for e in failures if "expired" in e.message), failures[0])
+    hint = "give a user, playback or URL token that the key ring of this home signed"
+    raise type(failure)(failure.message, hint=hint)
 
 
 def _words(fields: dict[str, Any]) -> dict[str, str]:

@@ -105,6 +105,15 @@ def hash_master(master: Master, check: Callable[[], None] = lambda: None) -> str
     return digest.hexdigest()
 
 
+def check_kind(path: Path) -> None:
+    """Raise MasterRejectedError if it is no file: whoever opens a pipe waits for its writer."""
+    kind = path.stat().st_mode
+    if S_ISDIR(kind):
+        raise MasterRejectedError("is a folder", hint="name the files in it")
+    if not S_ISREG(kind):
+        raise MasterRejectedError("is no file", hint="name files: a master is read several times")
+
+
 def probe(path: Path) -> Master:
     """Look at a master without decoding it.
 
@@ -115,10 +124,7 @@ def probe(path: Path) -> Master:
     import av.error  # noqa: PLC0415 - likewise
 
     try:
-        mode = path.stat().st_mode
-        if not S_ISREG(mode):  # a pipe would be waited for, and is read but once
-            kind = "a folder" if S_ISDIR(mode) else "a pipe or a device"
-            raise MasterRejectedError(kind, hint="name files: a master is read several times")
+        check_kind(path)
         state = FileState.of(path)
         with path.open("rb") as file:
             container = sniff(file.read(12))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from core.errors import NotFoundError
+from core.errors import InvalidInputError, MasterRejectedError, NotFoundError
 from core.output import (
     NOTHING,
     Table,
@@ -20,6 +20,7 @@ from core.output import (
     print_fields,
     print_json,
     print_line,
+    print_note,
 )
 from core.wiring import Wiring
 from ingest.published.tracks import all_tracks, track_named
@@ -51,7 +52,7 @@ def list_tracks(wiring: Wiring, *, as_json: bool) -> None:
             published_track.status,
             published_track.tail,
             format_length(entry.duration_s),
-            f"{entry.artist} - {entry.title}",
+            " - ".join(filter(None, (entry.artist, entry.title))),
         )
 
 
@@ -135,7 +136,7 @@ def remove(wiring: Wiring, track_id: str, *, yes: bool, as_json: bool) -> None:
     catalogue = wiring.catalogue()
     track_named(catalogue, track_id)
     if not yes:
-        click.confirm(f"Delete every file of {track_id} for good?", abort=True, err=True)
+        _confirm(f"Delete every file of {track_id} for good?")
     catalogue.withdraw(track_id)
     generations = catalogue.generations_kept(track_id)
     # objects first: after a crash the track is still listed, and can be removed again
@@ -167,6 +168,8 @@ def verify(ctx: click.Context, track_id: str, *, master: Path | None, as_json: b
 
     wiring: Wiring = ctx.obj
     generation = track_named(wiring.catalogue(), track_id).entry.generation
+    if master is not None:
+        _check_kind(master)
 
     async def run() -> "Report":
         store = wiring.store()
@@ -184,6 +187,25 @@ def verify(ctx: click.Context, track_id: str, *, master: Path | None, as_json: b
             print_line(line)
     if report.problems:
         ctx.exit(1)
+
+
+def _confirm(question: str) -> None:
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort as error:
+        if not isinstance(error.__context__, EOFError):
+            raise
+        print_note("")  # the question stands without an answer
+        raise InvalidInputError("nobody confirmed it", hint="--yes does not ask") from None
+
+
+def _check_kind(master: Path) -> None:
+    from ingest.master.probe import check_kind
+
+    try:
+        check_kind(master)
+    except MasterRejectedError as error:
+        raise InvalidInputError(f"{master}: {error.message}", hint=error.hint) from None
 
 
 def _print_standing(published_track: "Track", *, as_json: bool) -> None:

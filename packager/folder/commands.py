@@ -226,7 +226,7 @@ def _check_sources(sources: "Sequence[str]", key_source: str | None, crypto_peri
         raise InvalidInputError("a key server has keys for tracks", hint="add --track-id")
     if len(sources) != 1:
         raise InvalidInputError(
-            "keys come from one place", hint="give --key, or --track-id, or --scheme clear"
+            "name exactly one source of keys", hint="give --key, or --track-id, or --scheme clear"
         )
     if crypto_period and sources != ["--track-id"]:
         raise InvalidInputError(

@@ -98,3 +98,18 @@ def test_the_page_tells_the_clock_that_is_kept_without_options():
 
     assert f"Every {limits.probe_interval_s:g} s (`--probe-interval`)" in page
     assert f"at most every {limits.epoch_s:g} s (`--routing-epoch`" in page
+
+
+def test_where_no_router_answers_that_is_said_in_words():
+    done = _show("--url", f"http://127.0.0.1:{free_port()}")
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0].endswith(": Connection refused")
+    assert "urlopen" not in done.stderr
+
+
+def test_a_region_that_the_router_does_not_know_is_an_error(router_url):
+    done = _show("--url", router_url, "--region", "nowhere")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: there is no region nowhere\n")

@@ -41,7 +41,8 @@ def test_a_user_token_is_what_it_says(home):
 def test_tokens_that_nobody_would_take_are_not_made_or_shown(home):
     run(home, "token", "issue", "--region", "D E", fails=InvalidInputError)
     run(home, "token", "issue", "--subject", "", fails=InvalidInputError)
-    run(home, "token", "show", "x.y.z", fails=ToolkitError)
+    refused = run(home, "token", "show", "x.y.z", fails=ToolkitError)
+    assert "key ring of this home" in refused.exception.hint  # nobody here sends headers
 
 
 def test_a_path_is_signed_for_no_more_than_it_names(home):

@@ -1,12 +1,14 @@
 """`tonearm track` on local stores and a real catalogue, through the command line."""
 
+import os
 import re
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 from cli import cli
-from core.errors import NotFoundError
+from core.errors import InvalidInputError, NotFoundError
 from core.home import Home
 from core.model import Loudness
 from tests.origin.conftest import fill_home, lines, make_presentation, run
@@ -54,6 +56,30 @@ def test_removing_deletes_every_file_and_keeps_the_history(home):
     (line,) = lines(run(home, "track", "history", "song", "--json"))
     assert line["kept"] is False
     run(home, "track", "remove", "song", "--yes", fails=NotFoundError)
+
+
+def test_removing_without_anybody_to_ask_says_so(home):
+    refused = run(home, "track", "remove", "song", input="", fails=InvalidInputError)
+
+    assert refused.exception.hint == "--yes does not ask"
+    assert lines(run(home, "track", "list", "--json"))
+
+
+def test_a_track_without_an_artist_is_listed_by_its_title(tmp_path):
+    presentation, bodies = make_presentation()
+    home = fill_home(Home(tmp_path / "other"), replace(presentation, artist=""), bodies)
+
+    assert run(home, "track", "list").stdout.splitlines()[0].split("\t")[-1] == presentation.title
+
+
+def test_a_pipe_is_no_master_to_compare_with(home, tmp_path):
+    """Nobody writes to it: whoever opens it waits, and Ctrl-C does not end that."""
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+
+    refused = run(home, "track", "verify", "song", "--master", str(pipe), fails=InvalidInputError)
+
+    assert refused.exception.message == f"{pipe}: is no file"
 
 
 def test_people_read_what_a_track_is(home, golden):

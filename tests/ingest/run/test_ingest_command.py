@@ -88,7 +88,7 @@ def test_a_folder_among_the_masters_is_refused_and_the_others_go_on(tonearm, mas
     done = tonearm("ingest", str(tmp_path / "folder.wav"), str(masters("s16.wav")))
 
     assert done.returncode == 1
-    assert "folder.wav: a folder" in done.stderr
+    assert "folder.wav: is a folder" in done.stderr
     assert "published" in done.stdout
 
 

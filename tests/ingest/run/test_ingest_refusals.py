@@ -2,6 +2,8 @@
 
 import os
 import sqlite3
+import subprocess
+import sys
 import wave
 from contextlib import closing
 
@@ -136,6 +138,12 @@ def without_audio(folder):
     return path
 
 
+def a_folder(folder):
+    path = folder / "album"
+    path.mkdir()
+    return path
+
+
 def nameless(folder):
     return write_wav(folder / "日本.wav", music(0.6))
 
@@ -146,7 +154,7 @@ def pipe(folder):
 
 
 MASTERS = {
-    pipe: "a pipe",
+    pipe: "is no file",
     silent: "silent",
     truncated: "truncated",
     short: "of audio",
@@ -154,6 +162,7 @@ MASTERS = {
     empty: "not an audio file",
     text: "not an audio file",
     without_audio: "nothing.wav",
+    a_folder: "is a folder",
     nameless: "no id can be made",
 }
 
@@ -191,3 +200,21 @@ def test_a_name_that_is_no_unicode_becomes_a_title_that_is(tonearm, tmp_path):
     assert done.returncode == 0, done.stderr
     [entry] = (tmp_path / "home" / "hot").rglob("presentation.json")
     assert '"title":"night  drive"' in entry.read_text()
+
+
+@pytest.mark.parametrize(
+    "body, complaint, hint",
+    [(None, "No such file or directory", "path"), ("no [ toml", "is not TOML", "as TOML")],
+    ids=["missing", "not TOML"],
+)
+def test_a_configuration_is_refused_for_what_is_wrong_with_it(tmp_path, body, complaint, hint):
+    config = tmp_path / "tonearm.toml"
+    if body:
+        config.write_text(body)
+    command = [sys.executable, "-m", "cli", "--config", config, "track", "list"]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert_refused(done, complaint)
+    assert "Errno" not in done.stderr
+    assert hint in done.stderr.splitlines()[1]

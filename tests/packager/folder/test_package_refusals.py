@@ -20,9 +20,9 @@ WHOLE = ("--scheme", "aes-128", *RAW)
 NOWHERE = ("--track-id", "song", "--key-source", "http://127.0.0.1:1")
 
 OPTIONS = {
-    "no key": ((), "keys come from one place"),
-    "two sources": ((*CLEAR, *RAW), "keys come from one place"),
-    "a key and a track": ((*RAW, "--track-id", "song"), "keys come from one place"),
+    "no key": ((), "exactly one source of keys"),
+    "two sources": ((*CLEAR, *RAW), "exactly one source of keys"),
+    "a key and a track": ((*RAW, "--track-id", "song"), "exactly one source of keys"),
     "a key server without a track": (("--key-source", "http://127.0.0.1:1"), "for tracks"),
     "a key server that is not there": (NOWHERE, "does not answer"),
     "a key server without an address": ((*NOWHERE[:3], "keys"), "address"),
