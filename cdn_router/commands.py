@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # slow to import, and help must be quick
     from aiohttp import web
 
     from core.model import PathwayChooser
-    from core.serving import ServeOptions
+    from core.wiring import ServeOptions
 
 MAX_EXPLANATION_SIZE = 1 << 20
 """Bytes of the router's answer; 24 regions of eight pathways need about 60 kB."""

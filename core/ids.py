@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeGuard, TypeVar
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from core.errors import InvalidInputError
@@ -26,6 +27,8 @@ MAX_REGIONS = 300
 """Region groups of one track."""
 MAX_PERIOD = 2**31 - 1
 """Of the keys of a track that are rotated: the first is 0."""
+MAX_BASE_URL = 500
+"""Characters of what starts the URLs of a server."""
 MAX_SHOWN = 80
 """Characters of a refused text that its refusal repeats."""
 
@@ -81,6 +84,7 @@ class Form:
 
 
 _LETTERS = "of a-z, 0-9, - and _, starting with a letter or digit"
+_BASE_URL = rf"[A-Za-z0-9:/\[\]._~%-]{{1,{MAX_BASE_URL}}}"
 _NAME = r"[A-Za-z0-9_.-]{1,64}"
 _NAME_HINT = "1 to 64 of A-Z, a-z, 0-9, -, _ and ."
 _RESERVED = "|".join(("static", *Tier))
@@ -124,6 +128,27 @@ def check_regions(regions: Sequence[str]) -> None:
         )
     for region in regions:
         REGION.check(region)
+
+
+def check_base_url(url: str, option: str) -> None:
+    """Refuse what cannot start URLs; empty means none.
+
+    It is written into playlists, MPDs and answers as it is.
+
+    Raises:
+        InvalidInputError: It has no scheme and host, or a user, a query or a letter that would
+            need escaping; *option* says where it was given.
+    """
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an address that is none
+        usable = False
+    if url and not (usable and re.fullmatch(_BASE_URL, url)):
+        raise InvalidInputError(
+            f"{option} {url[:MAX_SHOWN]!a} is no base of URLs",
+            hint=f"such as https://a.example: no user, no query, at most {MAX_BASE_URL} characters",
+        )
 
 
 def check_member(kind: type[E], value: object, field: str) -> E:

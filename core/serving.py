@@ -14,15 +14,15 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
 from core.errors import InvalidInputError
-from core.ids import EVERYWHERE, PATHWAY_ID, REGION
+from core.ids import EVERYWHERE, PATHWAY_ID, REGION, check_base_url
 from core.model import Pathway
+from core.wiring import ServeOptions, Wiring
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from aiohttp import web
@@ -40,41 +40,6 @@ PROBE_INTERVAL_BOUNDS_S = (0.1, 60.0)
 ROUTING_EPOCH_BOUNDS_S = (0.25, 60.0)
 """In each epoch every process reads and writes the state store."""
 _ENDING = (signal.SIGTERM, signal.SIGINT)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ServeOptions:
-    """What the roles of one process are told.
-
-    Attributes:
-        pathways: The CDNs, in the operator's order of preference.
-        region: The region label of what this router measures itself.
-        public_url: Where players reach this process: scheme, host and port.
-        license_base: Public base of the key server; `public_url` unless it is another process.
-        router_url: The router to ask; None when it is this process.
-        steering_ttl_s: How long players keep a steering answer; None for the router's own choice,
-            as for the next two.
-        probe_interval_s: Between two probes of a pathway.
-        routing_epoch_s: In which the order of pathways changes at most once.
-    """
-
-    roles: tuple[str, ...]
-    pathways: tuple[Pathway, ...]
-    region: str
-    public_url: str
-    license_base: str
-    router_url: str | None
-    steering_ttl_s: int | None
-    probe_interval_s: float | None = None
-    routing_epoch_s: float | None = None
-
-
-class Composition(Protocol):
-    """The part of the command line's wiring that `serve` needs."""
-
-    def setup_role(self, role: str, app: "web.Application", options: ServeOptions) -> None:
-        """Add the routes and the dependencies of *role* to *app*."""
-        ...
 
 
 def _pathways(
@@ -167,7 +132,7 @@ def _base_of(url: str) -> str | None:
 )
 @click.pass_obj
 def serve(  # noqa: PLR0913  one argument per option is click's way
-    wiring: Composition,
+    wiring: Wiring,
     *,
     roles: tuple[str, ...],
     hosts: tuple[str, ...],
@@ -189,6 +154,13 @@ def serve(  # noqa: PLR0913  one argument per option is click's way
     # the router first: the origin asks it
     every = ("router", "keyserver", "origin")
     host = f"[{hosts[0]}]" if ":" in hosts[0] else hosts[0]
+    given = (
+        ("--public-url", public_url),
+        ("--license-base", license_base),
+        ("--router-url", router_url),
+    )
+    for option, url in given:
+        check_base_url(url or "", option)
     public_url = (public_url or f"http://{host}:{port}").rstrip("/")
     options = ServeOptions(
         roles=tuple(r for r in every if r in roles or "all" in roles),

@@ -9,18 +9,44 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from core.home import Home
+from core.model import KeyRotation, Pathway, PathwayChooser
 
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from aiohttp import web
 
     from core.catalogue import Catalogue
     from core.keysource import KeySource
-    from core.model import KeyRotation, PathwayChooser
-    from core.serving import ServeOptions
     from core.state import StateStore
     from core.storage import TieredStore
 
-    SetupRole = Callable[[web.Application, "Wiring", ServeOptions], None]
+    SetupRole = Callable[[web.Application, "Wiring", "ServeOptions"], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServeOptions:
+    """What the roles of one process are told.
+
+    Attributes:
+        pathways: The CDNs, in the operator's order of preference.
+        region: The region label of what this router measures itself.
+        public_url: Where players reach this process: scheme, host and port.
+        license_base: Public base of the key server; `public_url` unless it is another process.
+        router_url: The router to ask; None when it is this process.
+        steering_ttl_s: How long players keep a steering answer; None for the router's own choice,
+            as for the next two.
+        probe_interval_s: Between two probes of a pathway.
+        routing_epoch_s: In which the order of pathways changes at most once.
+    """
+
+    roles: tuple[str, ...]
+    pathways: tuple[Pathway, ...]
+    region: str
+    public_url: str
+    license_base: str
+    router_url: str | None
+    steering_ttl_s: int | None
+    probe_interval_s: float | None = None
+    routing_epoch_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

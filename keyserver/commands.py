@@ -22,7 +22,7 @@ from core.wiring import Wiring
 if TYPE_CHECKING:  # slow to import, and help must be quick
     from aiohttp import web
 
-    from core.serving import ServeOptions
+    from core.wiring import ServeOptions
     from keyserver.database import StoredKey
     from keyserver.vault import Vault
 

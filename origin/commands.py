@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # slow to import, and help must be quick
 
     from aiohttp import web
 
-    from core.serving import ServeOptions
+    from core.wiring import ServeOptions
 
 __all__ = ["setup_role", "sign", "token"]
 

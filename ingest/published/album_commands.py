@@ -107,11 +107,11 @@ def manifest(  # noqa: PLR0913 - click hands one argument for each option
     as_json: bool,
 ) -> None:
     """Make byte-range HLS and DASH manifests of ALBUM, for a bucket; named by their content."""
-    from ingest.run.plan import check_license_base
+    from core.ids import check_base_url
     from packager.manifest.album import album_manifests, album_of
     from packager.manifest.options import ManifestOptions
 
-    check_license_base(license_base)
+    check_base_url(license_base, "--license-base")
     tracks = _tracks(wiring.catalogue(), album_id)
     _refuse_withdrawn(tracks)
     profiles = _profiles(tracks[0], scheme)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from core.catalogue import Catalogue, Status, Track
 from core.errors import ConflictError, IntegrityError, InvalidInputError
+from core.ids import check_base_url
 from core.keysource import KeyRequest, KeySource
 from core.model import (
     ContentKey,
@@ -31,7 +32,6 @@ from core.storage.protocol import ObjectStore
 from ingest.encode.workspace import Workspace, opened
 from ingest.published.tracks import track_named
 from ingest.run.assemble import PackagedRung, check_ivs, packaged_path, prove
-from ingest.run.plan import check_license_base
 from ingest.run.release import Release, extra_objects, release
 from packager.cmaf.reopen import reopen
 from packager.cmaf.segmenter import Output, package
@@ -64,7 +64,7 @@ async def rotate(track_id: str, parts: Rekeying) -> KeyRotation:
         InvalidInputError: It is not encrypted, or the base of licence URLs is none.
         IntegrityError: A file does not open with the key that the key source has for it.
     """
-    check_license_base(parts.license_base)
+    check_base_url(parts.license_base, "--license-base")
     with opened(parts.work_dir, f"{track_id}-rekey") as workspace:
         track = await asyncio.to_thread(_published, parts.catalogue, track_id)
         previous = track.entry.generation

@@ -7,7 +7,6 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from core import ids
 from core.catalogue.catalogue import MAX_ALBUM
@@ -175,23 +174,8 @@ def check_options(options: Options, masters: Sequence[Path]) -> None:
     ids.TITLE.check(options.title or "", "--title")
     ids.ARTIST.check(options.artist or "", "--artist")
     ids.check_regions(options.regions)
-    check_license_base(options.license_base)
+    ids.check_base_url(options.license_base, "--license-base")
     if options.album_id is not None and len(masters) > MAX_ALBUM:
         raise InvalidInputError(
             f"an album of {len(masters)} masters", hint=f"an album has at most {MAX_ALBUM} tracks"
-        )
-
-
-def check_license_base(url: str) -> None:
-    """Raise InvalidInputError unless *url* can start the URLs of licences; empty means none."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port or an address that is none
-        usable = False
-    # it is written into playlists and MPDs as it is
-    if url and not (usable and re.fullmatch(r"[A-Za-z0-9:/\[\]._~%-]{1,500}", url)):
-        raise InvalidInputError(
-            f"--license-base {url[: ids.MAX_SHOWN]!a} is no base of URLs",
-            hint="such as https://keys.example.com: no user, no query, at most 500 characters",
         )

@@ -252,3 +252,16 @@ def test_an_option_that_cannot_be_is_refused_before_anything_is_made(words, comp
 
     assert refused.exit_code != 0
     assert complaint in f"{refused.output} {refused.exception}"
+
+
+@pytest.mark.parametrize("option", ["--public-url", "--license-base", "--router-url"])
+@pytest.mark.parametrize("url", ["keys", "ftp://a.example", "https://a.example/?b", 'https://a"b'])
+def test_a_base_of_urls_that_is_none_is_refused_before_anything_is_served(option, url, serve):
+    server = serve("--port", "0", option, url)
+
+    _, said = server.process.communicate(timeout=END_S)
+
+    assert server.process.returncode == 1
+    assert said.startswith(f"error: {option} ")
+    assert "hint: such as https://" in said
+    assert "serving" not in said.partition("\n")[0]

@@ -18,8 +18,8 @@ from core import web as shared
 from core.errors import ToolkitError
 from core.home import Home
 from core.model import Pathway
-from core.serving import ServeOptions
 from core.telemetry import Metrics
+from core.wiring import ServeOptions
 from tests.docs.pages import PAGES, ROOT, table_column
 
 PAGE = "docs/reference.md"

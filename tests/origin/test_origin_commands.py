@@ -12,11 +12,11 @@ from core.errors import InvalidInputError, ToolkitError
 from core.grants import open_user
 from core.home import Home
 from core.model import Pathway, PathwayDecision, Tier
-from core.serving import ServeOptions
 from core.state import open_state
 from core.storage import open_store
 from core.telemetry import Metrics
 from core.web import create_app
+from core.wiring import ServeOptions
 from origin.commands import setup_role
 from tests.origin.conftest import fill_home, lines, make_presentation, run
 
