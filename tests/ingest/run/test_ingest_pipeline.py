@@ -231,7 +231,7 @@ async def test_what_a_dead_run_had_finished_is_not_encoded_again(ingest, parts, 
         return stored[-1]
 
     parts.store.put_if_absent = die
-    with pytest.raises(ExceptionGroup):
+    with pytest.raises(DeathError):
         await ingest([masters("s16.wav")])
     assert parts.catalogue.list() == ()
     parts.store.put_if_absent = put
@@ -255,7 +255,7 @@ async def test_orphans_of_a_dead_run_go_when_another_generation_is_published(
         raise DeathError
 
     parts.store.put_if_absent = die
-    with pytest.raises(ExceptionGroup):
+    with pytest.raises(DeathError):
         await ingest([masters("s16.wav")], title="Old title")
     parts.store.put_if_absent = put
     orphans = await keys_in(parts.store)
