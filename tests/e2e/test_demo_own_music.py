@@ -1,5 +1,6 @@
 """`tonearm demo MASTER...`: a person's own music, what is wrong with it, and how it ends."""
 
+import asyncio
 import re
 import signal
 import socket
@@ -91,7 +92,8 @@ async def test_if_nothing_plays_the_command_fails_and_nothing_is_left_running(tm
 async def test_what_a_weak_master_is_answered_names_no_option_that_a_demo_lacks(tmp_path):
     master = tmp_path / "telephone.mp3"
     tone = ["-f", "lavfi", "-i", "sine=d=3:r=44100", "-b:a", "32k"]
-    subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *tone, master], check=True)
+    encode = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *tone, master]
+    await asyncio.to_thread(subprocess.run, encode, check=True)
 
     demo = start(tmp_path, master)
 
