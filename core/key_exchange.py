@@ -17,7 +17,9 @@ may say more. Neither quotes what it refuses, which may hold a key.
 """
 
 import json
+from base64 import b64encode
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from core.errors import IntegrityError, InvalidInputError
@@ -35,6 +37,8 @@ from core.strict_json import read_object
 
 PATH = "/v1/keys"
 """Below the key server's address."""
+DIGEST = "Content-Digest"
+"""Header of an answer, which is refused without it."""
 MAX_REQUEST_SIZE = 1024
 """Bytes of a request."""
 MAX_ANSWER_SIZE = 1024 * 1024
@@ -82,6 +86,21 @@ def read_request(body: bytes) -> KeyRequest:
 def write_keys(keys: Iterable[ContentKey]) -> bytes:
     """The answer; it holds keys, so it must not be cached or logged."""
     return json.dumps({"keys": [_write_key(key) for key in keys]}, separators=(",", ":")).encode()
+
+
+def content_digest(answer: bytes) -> str:
+    """The answer's `DIGEST` header (RFC 9530): a flipped bit of a key makes another good key."""
+    return f"sha-256=:{b64encode(sha256(answer).digest()).decode()}:"
+
+
+def check_digest(answer: bytes, given: str) -> None:
+    """Raise `IntegrityError` unless the header *given* has the digest of *answer*."""
+    if not given:
+        raise _not_keys()
+    if content_digest(answer) not in (digest.strip() for digest in given.split(",")):
+        raise IntegrityError(
+            "the key server's answer was changed on its way", hint="run the command again"
+        )
 
 
 def read_keys(answer: bytes, request: KeyRequest) -> tuple[ContentKey, ...]:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from threading import Timer
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import urllib3
@@ -22,7 +23,14 @@ from urllib3.util import Retry, Timeout
 
 from core.errors import InvalidInputError, ToolkitError, UnauthorizedError, UnavailableError
 from core.grants import sign_operator
-from core.key_exchange import MAX_ANSWER_SIZE, PATH, read_keys, write_request
+from core.key_exchange import (
+    DIGEST,
+    MAX_ANSWER_SIZE,
+    PATH,
+    check_digest,
+    read_keys,
+    write_request,
+)
 from core.keysource import KeyRequest
 from core.model import ContentKey
 from core.strict_json import read_object
@@ -85,6 +93,7 @@ class HttpKeySource:
             try:
                 answer, data = self._post(body)
                 if answer.status == 200:
+                    check_digest(data, answer.headers.get(DIGEST, ""))
                     return data
                 if not tries.is_retry("POST", answer.status):
                     raise _refusal(answer.status, data)
@@ -103,7 +112,7 @@ class HttpKeySource:
         # signed for each try: a token must not age while we wait
         token = sign_operator(self.operator_secret, now_s=int(self.clock()))
         ends_s = time.monotonic() + DEADLINE_S
-        with _pool(url) as pool:
+        with contextlib.ExitStack() as ends, _pool(url, ends) as pool:
             answer = pool.urlopen(
                 "POST",
                 url.path.rstrip("/") + PATH,
@@ -139,20 +148,22 @@ def _body(answer: urllib3.BaseHTTPResponse, ends_s: float) -> bytes:
 
 
 class _Hurried(HTTPConnection):
-    """Is cut off after `DEADLINE_S`: urllib3's timeouts begin anew with each byte."""
+    """Is cut off after `DEADLINE_S`: urllib3's timeouts begin anew with each byte.
 
-    _end: Timer | None = None
+    Not `close` calls that off but the end of the try: of an answer with ``Connection: close`` the
+    connection counts as closed before its body is read.
+    """
+
+    def __init__(self, *arguments: Any, ends: contextlib.ExitStack, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._ends = ends
 
     def connect(self) -> None:
         super().connect()
-        self._end = Timer(DEADLINE_S, _cut_off, [self.sock])
-        self._end.daemon = True
-        self._end.start()
-
-    def close(self) -> None:
-        if self._end:
-            self._end.cancel()
-        super().close()
+        end = Timer(DEADLINE_S, _cut_off, [self.sock])
+        end.daemon = True
+        end.start()
+        self._ends.callback(end.cancel)
 
 
 class _HurriedTls(_Hurried, HTTPSConnection):
@@ -200,17 +211,19 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _pool(url: SplitResult) -> urllib3.HTTPConnectionPool:
+def _pool(url: SplitResult, ends: contextlib.ExitStack) -> urllib3.HTTPConnectionPool:
     """Connections to that server alone, whatever the environment says of proxies."""
     assert url.hostname
     timeout = Timeout(connect=TIMEOUT_S, read=TIMEOUT_S)
     pool: urllib3.HTTPConnectionPool
     if url.scheme == "http":
-        pool = urllib3.HTTPConnectionPool(url.hostname, url.port, timeout=timeout)
+        pool = urllib3.HTTPConnectionPool(url.hostname, url.port, timeout=timeout, ends=ends)
         pool.ConnectionCls = _Hurried
     else:
         tls = ssl.create_default_context()
-        pool = urllib3.HTTPSConnectionPool(url.hostname, url.port, timeout=timeout, ssl_context=tls)
+        pool = urllib3.HTTPSConnectionPool(
+            url.hostname, url.port, timeout=timeout, ssl_context=tls, ends=ends
+        )
         pool.ConnectionCls = _HurriedTls
     return pool
 

@@ -134,8 +134,11 @@ async def _keys(request: web.Request) -> web.Response:
     open_operator(bearer(request), keyserver.operator_secret, now_s=keyserver.clock())
     query = key_exchange.read_request(await read_body(request))
     keys = await request.app[_RUNNING].offload.run(keyserver.vault.keys, query)
+    body = key_exchange.write_keys(keys)
     return web.Response(
-        body=key_exchange.write_keys(keys), content_type="application/json", headers=_SECRET_HEADERS
+        body=body,
+        content_type="application/json",
+        headers={**_SECRET_HEADERS, key_exchange.DIGEST: key_exchange.content_digest(body)},
     )
 
 

@@ -69,7 +69,7 @@ def fit(ladder: Ladder, master: Master) -> Fit:
     if not kept:
         raise MasterRejectedError(
             f"no rung of the ladder {ladder.name} fits: {notes[0]}",
-            hint="deliver a better master, or choose a lower ladder with --ladder",
+            hint="deliver a better master, or a lower ladder: 'tonearm ingest --ladder'",
         )
     return Fit(tuple(kept), tuple(notes))
 

@@ -154,7 +154,7 @@ def doubles(plans: Sequence[Plan]) -> list[tuple[Plan, InvalidInputError]]:
             InvalidInputError(
                 f"{len(group)} masters would become the track {track_id}: "
                 + ", ".join(str(one.master.path) for one in group),
-                hint="ingest them one by one with --track-id, or rename one",
+                hint="one by one with 'tonearm ingest --track-id', or rename one",
             ),
         )
         for track_id, group in by_track.items()

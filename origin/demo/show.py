@@ -196,8 +196,9 @@ def _take_in(outcome: dict[str, Any], preparation: Preparation) -> None:
     if error := outcome.get("error"):
         preparation.refused.append(Refusal(name, error, outcome.get("hint", "")))
         return
-    preparation.ready[outcome["trackId"]] = preparation.named.index(outcome["path"])
-    print_line(f"plays     {outcome['trackId']}")
+    track_id = outcome["trackId"]
+    preparation.ready[track_id] = preparation.named.index(outcome["path"])
+    print_line(f"plays     {name} ({track_id})")
 
 
 def _tonearm(show: Show, arguments: list[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Servers that are started once: a real S3-compatible store, and `tonearm serve`."""
+"""Servers that are started once (a real S3-compatible store, `tonearm serve`), and a key server."""
 
 import http.client
 import json
@@ -16,6 +16,9 @@ import pytest
 from core import grants
 from core.home import Home
 from core.model import Tier
+from keyserver.signals import SYSTEMS
+from keyserver.vault import Vault
+from tests.core.key_server import serving_keys
 from tests.ports import free_port
 
 ACCESS = {"AWS_ACCESS_KEY_ID": "TONEARMTEST", "AWS_SECRET_ACCESS_KEY": "weed-secret-for-tests"}
@@ -155,3 +158,18 @@ def server(tmp_path_factory):
     finally:
         process.terminate()
         process.communicate()
+
+
+@pytest.fixture
+def vault(tmp_path):
+    """A vault that signals every system."""
+    with closing(Vault.open(tmp_path / "keys.sqlite", b"r" * 32, b"k" * 32)) as vault:
+        vault.choose_systems(list(SYSTEMS))
+        yield vault
+
+
+@pytest.fixture
+def key_server_url(vault):
+    """A key server on *vault*."""
+    with serving_keys(vault) as url:
+        yield url

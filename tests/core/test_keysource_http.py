@@ -5,7 +5,6 @@ import base64
 import contextlib
 import gzip
 import http.server
-import io
 import json
 import socket
 import threading
@@ -13,66 +12,19 @@ import time
 from dataclasses import replace
 
 import pytest
-from aiohttp import web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core import ids, key_exchange, keysource_http
 from core.errors import IntegrityError, InvalidInputError, UnauthorizedError, UnavailableError
 from core.grants import open_operator
-from core.key_exchange import MAX_ANSWER_SIZE
+from core.key_exchange import DIGEST, MAX_ANSWER_SIZE, content_digest
 from core.keysource import KeyRequest
 from core.keysource_http import ATTEMPTS, MAX_BACKOFF_S, HttpKeySource
 from core.model import Scheme, Tier
-from core.telemetry import Metrics, open_log
-from core.web import create_app
-from keyserver.app import KeyServer, setup
-from keyserver.signals import SYSTEMS
-from keyserver.vault import Vault
+from tests.core.key_server import NOW, OPERATOR
 
-NOW = 1_800_000_000
-OPERATOR = b"o" * 32
 ALL = KeyRequest("song", tuple(Tier), tuple(Scheme))
-
-
-@contextlib.contextmanager
-def serving(app):
-    """*app* on a free port, in a thread with a loop of its own."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-
-    def run(coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, loop).result(10)
-
-    runner = web.AppRunner(app)
-    try:
-        run(runner.setup())
-        run(web.TCPSite(runner, "127.0.0.1", 0).start())
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    finally:
-        run(runner.cleanup())
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
-
-
-@pytest.fixture
-def vault(tmp_path):
-    with contextlib.closing(Vault.open(tmp_path / "keys.sqlite", b"r" * 32, b"k" * 32)) as vault:
-        vault.choose_systems(list(SYSTEMS))
-        yield vault
-
-
-@pytest.fixture
-def key_server_url(vault):
-    app = create_app(Metrics.create(), open_log("test", io.StringIO()))
-    server = KeyServer(
-        vault=vault, playback_secret=b"p" * 32, operator_secret=OPERATOR, clock=lambda: NOW
-    )
-    setup(app, server)
-    with serving(app) as url:
-        yield url
 
 
 @pytest.fixture(params=["vault", "http"])
@@ -193,7 +145,8 @@ class Scripted(http.server.BaseHTTPRequestHandler):
             int(self.headers["Content-Length"]))))  # fmt: skip
         status, headers, body = self.server.script.pop(0)
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        usual = {"Content-Length": str(len(body)), DIGEST: content_digest(body)}
+        for name, value in {**usual, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
@@ -380,8 +333,14 @@ def dripping():
 
 @pytest.mark.parametrize(
     "start",
-    [b"X: ", b"Content-Length: 1000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"],
-    ids=["head", "body", "chunk"],
+    [
+        b"X: ",
+        b"Content-Length: 1000\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\n",
+        b"Connection: close\r\nContent-Length: 1000\r\n\r\n",
+        b"\r\n",
+    ],
+    ids=["head", "body", "chunk", "closing body", "endless body"],
 )
 def test_an_answer_that_drips_is_cut_off_wherever_it_does(dripping, monkeypatch, start):
     monkeypatch.setattr(keysource_http, "DEADLINE_S", 0.3)
@@ -430,6 +389,28 @@ def test_a_proxy_of_the_environment_sees_nothing(scripted, monkeypatch):
 
         with pytest.raises(BlockingIOError):
             proxy.accept()
+
+
+@pytest.mark.parametrize(
+    "given, why",
+    [
+        ("", "not the keys"),
+        (content_digest(b"other keys"), "changed on its way"),
+        ("sha-256=::", "changed on its way"),
+    ],
+)
+def test_an_answer_without_its_digest_is_refused(scripted, given, why):
+    scripted.script += [(200, {DIGEST: given}, json.dumps(good()).encode())]
+
+    with pytest.raises(IntegrityError, match=why):
+        client_of(scripted).keys(ONE)
+
+
+def test_a_digest_may_stand_among_others(scripted):
+    body = json.dumps(good()).encode()
+    scripted.script += [(200, {DIGEST: f"sha-512=:AAAA:, {content_digest(body)}"}, body)]
+
+    assert client_of(scripted).keys(ONE)
 
 
 def test_a_compressed_answer_is_not_unpacked(scripted):

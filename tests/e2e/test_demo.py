@@ -258,6 +258,22 @@ async def test_after_degrade_the_music_moves_in_time_and_without_a_hole(page):
     assert not await page.evaluate("audio.paused")
 
 
+async def test_a_degrade_that_is_refused_is_told_and_not_drawn(page):
+    await page.evaluate(  # in the page: a browser writes a 404 of the network to its console
+        """() => {
+            const ask = window.fetch;
+            window.fetch = (url, options) => String(url) === "demo/shape"
+                ? Promise.resolve(new Response("{}", { status: 404 })) : ask(url, options);
+        }"""
+    )
+
+    await page.click("#pathways li[data-id='near'] button")
+
+    await page.wait_for_function("() => document.querySelector('#error').textContent")
+    assert await page.inner_text("#error") == "near was not degraded"
+    assert await page.inner_text("#pathways li[data-id='near'] button") == "Degrade"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 async def test_the_page_fits_a_phone_and_its_theme_can_be_chosen(open_page, demo, scheme):
     page = await open_page(demo, viewport={"width": 390, "height": 844}, color_scheme=scheme)

@@ -1,9 +1,13 @@
 """`tonearm demo MASTER...`: a person's own music, what is wrong with it, and how it ends."""
 
+import asyncio
+import re
 import signal
 import socket
 import sqlite3
+import subprocess
 
+import imageio_ffmpeg
 import pytest
 
 from tests.e2e.demo_process import START_S, opened, running, start
@@ -48,6 +52,8 @@ async def test_own_masters_are_listed_by_their_names_and_what_fails_with_its_rea
     for refusal in refused.values():
         assert refusal["reason"]
         assert refusal["reason"] in own.said
+    plays = set(re.findall(r"^plays +(.+) \([a-z0-9-]+\)$", own.said, re.MULTILINE))
+    assert plays == {"<b>Bold.wav", f"{LONG_TITLE}.wav", "夜の道.wav"}
 
     page = await browser.new_page(viewport={"width": 390, "height": 844})
     try:
@@ -81,6 +87,19 @@ async def test_if_nothing_plays_the_command_fails_and_nothing_is_left_running(tm
     assert "error: there is nothing to play" in demo.said
     assert "Traceback" not in demo.said
     assert not demo.left_running()
+
+
+async def test_what_a_weak_master_is_answered_names_no_option_that_a_demo_lacks(tmp_path):
+    master = tmp_path / "telephone.mp3"
+    tone = ["-f", "lavfi", "-i", "sine=d=3:r=44100", "-b:a", "32k"]
+    encode = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *tone, master]
+    await asyncio.to_thread(subprocess.run, encode, check=True)
+
+    demo = start(tmp_path, master)
+
+    assert demo.process.wait(START_S) == 1
+    assert "no rung of the ladder" in demo.said
+    assert re.findall(r"(\w+) --ladder", demo.said) == ["ingest"]
 
 
 async def test_a_folder_without_music_is_refused_at_once(tmp_path):

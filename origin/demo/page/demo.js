@@ -211,7 +211,7 @@ function wireControls(theme) {
   const match = () => { matching.on = !matching.on; showGain(); };
   const actions = {
     deck, toggle, match, help, theme, next: () => step(1), previous: () => step(-1),
-    degrade: () => deck.pathway && pathways.shape(deck.pathway).catch((error) => deck.fail(error)),
+    degrade: () => deck.pathway && pathways.press(deck.pathway),
   };
   $("toggle").addEventListener("click", toggle);
   $("next").addEventListener("click", actions.next);
@@ -226,6 +226,7 @@ async function main() {
   config = await (await fetch("demo/config")).json();
   list = new TrackList($("tracks"), { play: pick, album: (tracks) => play(tracks) });
   pathways = new Pathways($("pathways"), config);
+  pathways.onFail = (error) => { $("error").textContent = error.message; };
   const theme = wireHeader();
   if (!window.shaka) {
     $("missing").hidden = false;

@@ -14,7 +14,7 @@ export class Pathways {
     const measured = element("small", { textContent: "not measured yet" });
     const button = element("button", { type: "button", textContent: "Degrade" });
     button.dataset.degraded = "false";
-    button.addEventListener("click", () => this.shape(id));
+    button.addEventListener("click", () => this.press(id));
     const swatch = element("span", { className: `swatch tint-${index}`, ariaHidden: "true" });
     const item = element("li", {}, swatch,
       element("div", {}, element("strong", { textContent: id }), " ",
@@ -24,16 +24,22 @@ export class Pathways {
     this.rows[id] = { item, measured, button };
   }
 
+  press(id) {
+    return this.shape(id).catch((error) => this.onFail?.(error));
+  }
+
   async shape(id) {
     const { button } = this.rows[id];
     const degraded = button.dataset.degraded !== "true";
-    if (degraded) this.degradedAt[id] = performance.now();
-    else delete this.degradedAt[id];
-    await fetch("demo/shape", {
+    const atMs = performance.now();
+    const response = await fetch("demo/shape", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ pathway: id, degraded }),
     });
+    if (!response.ok) throw new Error(`${id} was not ${degraded ? "degraded" : "restored"}`);
+    if (degraded) this.degradedAt[id] = atMs;
+    else delete this.degradedAt[id];
     this.onShape?.(id, degraded);
     await this.refresh();
   }
