@@ -130,10 +130,11 @@ def ingest(parts):
 LAUNCHER = """
 import os, signal, sys
 signal.signal(signal.SIGINT, getattr(signal, sys.argv[1]))
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.execv(sys.executable, [sys.executable, "-m", "cli", *sys.argv[2:]])
 """
-"""Starts the command line with SIG_DFL for Ctrl-C, as a terminal does, whatever these tests have
-inherited, or with SIG_IGN, as a shell does for jobs in the background."""
+"""Starts the command line as a terminal does, whatever these tests have inherited (below `nohup`
+SIGHUP is ignored), but for Ctrl-C: with SIG_IGN it is as in a shell's jobs in the background."""
 
 
 @pytest.fixture
